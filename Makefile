@@ -1,0 +1,33 @@
+# Developers' commands; `make help` lists them.
+PYTHON ?= python
+STUBS ?= clients/python
+PROTOS = $(wildcard proto/turnout/v1/*.proto)
+
+.PHONY: help stubs baseline build debug lint types test
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+# The generators have a place of their own: stubs are made with the oldest runtime that the package supports.
+build/stubs/bin/python: proto/requirements.txt
+	$(PYTHON) -m venv build/stubs
+	build/stubs/bin/python -m pip install -q -r proto/requirements.txt
+	touch $@
+
+stubs: build/stubs/bin/python ## regenerate the Python stubs from proto/
+	PATH=$(CURDIR)/build/stubs/bin:$$PATH build/stubs/bin/python -m grpc_tools.protoc -Iproto --python_out=$(STUBS) --mypy_out=$(STUBS) --grpc_python_out=$(STUBS) --mypy_grpc_out=$(STUBS) $(PROTOS)
+
+build: ## compile the core in place
+	$(PYTHON) setup.py -q build_ext --inplace
+
+debug: ## compile the core with every check on, in place
+	TURNOUT_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace --force
+
+lint: ## format and lint checks
+	ruff format --check . && ruff check .
+
+types: ## static types
+	mypy clients/python/turnout server fastpath tests bench
+
+test: ## the tests
+	$(PYTHON) -m pytest

@@ -1,0 +1,182 @@
+"""The learned artefact: a folder of files under a manifest, verified at load and mapped into memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FORMAT = 1
+DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
+
+# What every bundle holds: file name, element type and number of dimensions of an array, or None for other content.
+FILES: Mapping[str, tuple[str, int] | None] = {
+    "vocab.txt": None,
+    "embedding.npy": ("int8", 2),
+    "embedding_weights.npy": ("uint16", 1),
+    "ngrams.npy": ("int8", 2),
+    "ngram_scales.npy": ("float32", 1),
+    "clusters.npy": ("int8", 2),
+    "exemplars.json": None,
+    "classifier.onnx": None,
+}
+
+
+class BundleError(ValueError):
+    """The bundle is missing, damaged, of another format, or does not fit these kernels."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        path: the folder.
+        manifest: the parsed manifest; see `docs/bundle.md` for its fields.
+        revision: 8 bytes of a BLAKE2b hash of the manifest, which holds the hash of every other file.
+        vocabulary: word pieces; the index is the piece's id.
+        arrays: the .npy files by stem, read-only and memory-mapped.
+        exemplars: example texts by set.
+        classifier: the ONNX model, serialised.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    revision: bytes
+    vocabulary: list[str]
+    arrays: Mapping[str, npt.NDArray[Any]]
+    exemplars: Mapping[str, list[str]]
+    classifier: bytes
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks, in the order of the classifier's outputs."""
+        return list(self.manifest["tasks"])
+
+    @property
+    def heads(self) -> list[str]:
+        """Names of the heads, cheapest first."""
+        return [head["name"] for head in self.manifest["heads"]]
+
+    def describe(self) -> dict[str, Any]:
+        """The manifest without its numeric tables, for people."""
+        hidden = {"feature_means", "similarity", "files"}
+        return {key: value for key, value in self.manifest.items() if key not in hidden} | {
+            "path": str(self.path),
+            "revision": self.revision.hex(),
+        }
+
+
+def load_bundle(path: str | Path | None = None) -> Bundle:
+    """Reads and verifies a bundle.
+
+    Args:
+        path: the bundle's folder; None means the one that ships with the package.
+
+    Raises:
+        BundleError: names the file, what it holds and what the manifest or the format asks for.
+    """
+    folder = DEFAULT_BUNDLE if path is None else Path(path)
+    manifest_path = folder / "manifest.json"
+    try:
+        raw = manifest_path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{manifest_path}: {error.strerror}") from error
+    try:
+        manifest = json.loads(raw)
+    except ValueError as error:
+        raise BundleError(f"{manifest_path}: no JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+        raise BundleError(f"{manifest_path}: format {found!r}, needed: {FORMAT}")
+    listed = manifest.get("files", {})
+    if set(listed) != set(FILES):
+        raise BundleError(f"{manifest_path}: files {sorted(listed)}, needed: {sorted(FILES)}")
+
+    for name, entry in listed.items():
+        _verify(folder / name, entry)
+    arrays = {
+        name.removesuffix(".npy"): _load_array(folder / name, kind, listed[name]["shape"])
+        for name, kind in FILES.items()
+        if kind is not None
+    }
+    return Bundle(
+        path=folder,
+        manifest=manifest,
+        revision=hashlib.blake2b(raw, digest_size=8).digest(),
+        vocabulary=(folder / "vocab.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n"),
+        arrays=arrays,
+        exemplars=json.loads((folder / "exemplars.json").read_bytes()),
+        classifier=(folder / "classifier.onnx").read_bytes(),
+    )
+
+
+def _verify(path: Path, entry: Mapping[str, Any]) -> None:
+    try:
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise BundleError(f"{path}: {size} bytes, the manifest says {entry['bytes']}")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}") from error
+    if digest != entry["sha256"]:
+        raise BundleError(f"{path}: sha256 {digest}, the manifest says {entry['sha256']}")
+
+
+def _load_array(path: Path, kind: tuple[str, int], shape: list[int]) -> npt.NDArray[Any]:
+    dtype, dimensions = kind
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}") from error
+    if array.dtype != dtype or array.ndim != dimensions:
+        raise BundleError(f"{path}: {array.ndim} dimensions of {array.dtype}, needed: {dimensions} of {dtype}")
+    if list(array.shape) != shape:
+        raise BundleError(f"{path}: shape {list(array.shape)}, the manifest says {shape}")
+    return array
+
+
+def write_bundle(
+    path: Path,
+    manifest: Mapping[str, Any],
+    *,
+    vocabulary: list[str],
+    arrays: Mapping[str, npt.NDArray[Any]],
+    exemplars: Mapping[str, list[str]],
+    classifier: bytes,
+) -> None:
+    """Writes a bundle whole or not at all: into a folder beside `path`, which then takes its place.
+
+    The hashes, sizes and shapes of the files are added to `manifest` here.
+    """
+    staging = path.with_name(path.name + ".partial")
+    staging.mkdir(parents=True)
+    (staging / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    for name, array in arrays.items():
+        np.save(staging / f"{name}.npy", np.ascontiguousarray(array))
+    (staging / "exemplars.json").write_text(json.dumps(exemplars, ensure_ascii=False, indent=1), encoding="utf-8")
+    (staging / "classifier.onnx").write_bytes(classifier)
+    files: dict[str, dict[str, Any]] = {}
+    for name in FILES:
+        data = (staging / name).read_bytes()
+        files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        if name.endswith(".npy"):
+            files[name]["shape"] = list(arrays[name.removesuffix(".npy")].shape)
+    text = json.dumps({"format": FORMAT, **manifest, "files": files}, ensure_ascii=False, indent=1)
+    (staging / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    if path.exists():
+        retired = path.with_name(path.name + ".retired")
+        path.rename(retired)
+        staging.rename(path)
+        for file in retired.iterdir():
+            file.unlink()
+        retired.rmdir()
+    else:
+        staging.rename(path)

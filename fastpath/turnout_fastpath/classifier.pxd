@@ -1,0 +1,40 @@
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t
+
+
+cdef extern from "ort_api.h" nogil:
+    ctypedef void ort_object
+    ctypedef void* ort_status
+    ctypedef const void* const* ort_api
+
+
+cdef struct classifier_t:
+    ort_api api
+    ort_object* session
+    const char* input_name
+    const char* output_name
+    int n_inputs
+    int n_outputs
+
+
+# One worker's input and output, wrapped once as tensors over the worker's own memory.
+cdef struct classifier_io_t:
+    float* inputs
+    float* outputs
+    ort_object* input_value
+    ort_object* output_value
+
+
+# 0, or -1 if the runtime refused; `io.outputs` is then undefined.
+cdef int classifier_run(const classifier_t* classifier, classifier_io_t* io) noexcept nogil
+
+
+cdef class Classifier:
+    cdef classifier_t c
+    cdef ort_object* memory_info
+    cdef object model
+    cdef object input_name
+    cdef object output_name
+
+    cdef int open_io(self, classifier_io_t* io, int64_t rows) except -1
+    cdef void close_io(self, classifier_io_t* io) noexcept

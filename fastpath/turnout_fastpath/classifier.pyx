@@ -1,0 +1,195 @@
+"""The ONNX session, called through ONNX Runtime's C API so that a decision never needs the GIL."""
+
+import glob
+import importlib.util
+import os
+
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport calloc, free
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+
+cdef extern from "ort_api.h" nogil:
+    ctypedef struct ort_base:
+        ort_api (*get_api)(uint32_t version)
+        const char* (*version_string)()
+    int TURNOUT_ORT_API_VERSION
+    int ORT_ReleaseStatus, ORT_ReleaseMemoryInfo, ORT_ReleaseSession, ORT_ReleaseValue, ORT_ReleaseSessionOptions
+    ort_status ort_create_env(ort_api, const char*, ort_object**)
+    ort_status ort_create_options(ort_api, ort_object**)
+    ort_status ort_set_optimisation(ort_api, ort_object*)
+    ort_status ort_set_threads(ort_api, ort_object*)
+    ort_status ort_create_session(ort_api, ort_object*, const void*, size_t, ort_object*, ort_object**)
+    ort_status ort_create_memory_info(ort_api, ort_object**)
+    ort_status ort_create_tensor(ort_api, ort_object*, float*, int64_t, int64_t, ort_object**)
+    ort_status ort_run(ort_api, ort_object*, const char*, const ort_object*, const char*, ort_object**)
+    const char* ort_error_message(ort_api, ort_status)
+    void ort_release(ort_api, int, ort_object*)
+
+
+cdef extern from "dlfcn.h" nogil:
+    void* dlopen(const char*, int)
+    void* dlsym(void*, const char*)
+    const char* dlerror()
+    int RTLD_NOW, RTLD_LOCAL
+
+
+class ClassifierError(RuntimeError):
+    pass
+
+
+# ONNX Runtime keeps one environment a process; it is made at the first session and lives as long as the process.
+cdef ort_api process_api = NULL
+cdef ort_object* process_environment = NULL
+
+
+cdef str library_path():
+    spec = importlib.util.find_spec("onnxruntime")
+    if spec is None or not spec.submodule_search_locations:
+        raise ClassifierError("the package onnxruntime is not installed; the extra turnout[engine] brings it")
+    pattern = os.path.join(spec.submodule_search_locations[0], "capi", "libonnxruntime.so*")
+    found = sorted(glob.glob(pattern))
+    if not found:
+        raise ClassifierError(f"no ONNX Runtime library at {pattern}")
+    return found[0]
+
+
+cdef int check(ort_api api, ort_status status, str doing) except -1:
+    if status == NULL:
+        return 0
+    message = ort_error_message(api, status).decode("utf-8", "replace")
+    ort_release(api, ORT_ReleaseStatus, status)
+    raise ClassifierError(f"{doing}: {message}")
+
+
+cdef int open_runtime() except -1:
+    global process_api, process_environment
+    if process_environment != NULL:
+        return 0
+    path = library_path()
+    cdef bytes encoded = os.fsencode(path)
+    cdef void* handle = dlopen(encoded, RTLD_NOW | RTLD_LOCAL)
+    if handle == NULL:
+        raise ClassifierError(f"{path}: {dlerror().decode('utf-8', 'replace')}")
+    cdef const ort_base* (*get_base)() noexcept nogil
+    get_base = <const ort_base* (*)() noexcept nogil> dlsym(handle, b"OrtGetApiBase")
+    if get_base == NULL:
+        raise ClassifierError(f"{path} has no OrtGetApiBase")
+    cdef ort_api api = get_base().get_api(TURNOUT_ORT_API_VERSION)
+    if api == NULL:
+        version = get_base().version_string().decode()
+        raise ClassifierError(f"{path} is version {version}; its C API {TURNOUT_ORT_API_VERSION} is needed")
+    check(api, ort_create_env(api, b"turnout", &process_environment), "starting ONNX Runtime")
+    process_api = api
+    return 0
+
+
+cdef int classifier_run(const classifier_t* classifier, classifier_io_t* io) noexcept nogil:
+    cdef ort_status status = ort_run(
+        classifier.api, classifier.session, classifier.input_name, io.input_value,
+        classifier.output_name, &io.output_value)
+    if status == NULL:
+        return 0
+    ort_release(classifier.api, ORT_ReleaseStatus, status)
+    return -1
+
+
+cdef class Classifier:
+    def __cinit__(self, bytes model not None, int n_inputs, int n_outputs, *,
+                  str input_name="x", str output_name="scores"):
+        open_runtime()
+        self.model = model
+        self.input_name = input_name.encode()
+        self.output_name = output_name.encode()
+        self.c.api = process_api
+        self.c.input_name = PyBytes_AS_STRING(self.input_name)
+        self.c.output_name = PyBytes_AS_STRING(self.output_name)
+        self.c.n_inputs = n_inputs
+        self.c.n_outputs = n_outputs
+        cdef ort_object* options = NULL
+        check(process_api, ort_create_options(process_api, &options), "session options")
+        try:
+            check(process_api, ort_set_optimisation(process_api, options), "session options")
+            check(process_api, ort_set_threads(process_api, options), "session options")
+            check(process_api, ort_create_session(
+                process_api, process_environment, PyBytes_AS_STRING(model), PyBytes_GET_SIZE(model), options,
+                &self.c.session), "loading the classifier")
+        finally:
+            ort_release(process_api, ORT_ReleaseSessionOptions, options)
+        check(process_api, ort_create_memory_info(process_api, &self.memory_info), "memory info")
+        # A model of another shape than the manifest's shows here, not in a decision.
+        self.run_rows(None, 1)
+
+    def __dealloc__(self):
+        if self.c.api != NULL:
+            ort_release(self.c.api, ORT_ReleaseMemoryInfo, self.memory_info)
+            ort_release(self.c.api, ORT_ReleaseSession, self.c.session)
+
+    @property
+    def n_inputs(self):
+        return self.c.n_inputs
+
+    @property
+    def n_outputs(self):
+        return self.c.n_outputs
+
+    cdef int open_io(self, classifier_io_t* io, int64_t rows) except -1:
+        io.inputs = <float*> calloc(rows * self.c.n_inputs, sizeof(float))
+        io.outputs = <float*> calloc(rows * self.c.n_outputs, sizeof(float))
+        if io.inputs == NULL or io.outputs == NULL:
+            self.close_io(io)
+            raise MemoryError()
+        try:
+            check(self.c.api, ort_create_tensor(
+                self.c.api, self.memory_info, io.inputs, rows, self.c.n_inputs, &io.input_value), "input tensor")
+            check(self.c.api, ort_create_tensor(
+                self.c.api, self.memory_info, io.outputs, rows, self.c.n_outputs, &io.output_value), "output tensor")
+        except ClassifierError:
+            self.close_io(io)
+            raise
+        return 0
+
+    cdef void close_io(self, classifier_io_t* io) noexcept:
+        ort_release(self.c.api, ORT_ReleaseValue, io.input_value)
+        ort_release(self.c.api, ORT_ReleaseValue, io.output_value)
+        free(io.inputs)
+        free(io.outputs)
+        io.input_value = io.output_value = NULL
+        io.inputs = io.outputs = NULL
+
+    def score(self, rows):
+        import numpy
+
+        table = numpy.ascontiguousarray(rows, dtype=numpy.float32)
+        if table.ndim != 2 or table.shape[1] != self.c.n_inputs:
+            raise ValueError(f"rows have shape {table.shape}, needed: (n, {self.c.n_inputs})")
+        return self.run_rows(table, table.shape[0])
+
+    def run_rows(self, table, Py_ssize_t rows):
+        import numpy
+
+        cdef classifier_io_t io
+        io.inputs = io.outputs = NULL
+        io.input_value = io.output_value = NULL
+        result = numpy.empty((rows, self.c.n_outputs), numpy.float32)
+        if rows == 0:
+            return result
+        cdef float[:, ::1] results = result
+        cdef const float[:, ::1] given
+        cdef Py_ssize_t i, size = rows * self.c.n_inputs
+        self.open_io(&io, rows)
+        cdef ort_status status
+        try:
+            if table is not None:
+                given = table
+                for i in range(size):
+                    io.inputs[i] = (&given[0, 0])[i]
+            with nogil:
+                status = ort_run(self.c.api, self.c.session, self.c.input_name, io.input_value,
+                                 self.c.output_name, &io.output_value)
+            check(self.c.api, status, f"running the classifier on {rows} x {self.c.n_inputs}")
+            for i in range(rows * self.c.n_outputs):
+                (&results[0, 0])[i] = io.outputs[i]
+        finally:
+            self.close_io(&io)
+        return result

@@ -1,0 +1,180 @@
+"""Live state that shapes decisions, in one fixed-size block that processes of a machine can share.
+
+Written by whoever learns it (breakers, sessions, budgets), read by every decision. No locks: each field is written
+atomically, and an entry that is caught in the middle of a write reads as absent.
+"""
+
+import mmap
+import os
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from turnout_fastpath.core cimport DEPLOYMENT_WORDS, MAX_DEPLOYMENTS, MAX_TIERS, NONE, live_t, slice_t
+
+
+cdef extern from "atomics.h" nogil:
+    uint64_t atomic_get(const uint64_t*)
+    void atomic_put(uint64_t*, uint64_t)
+    int atomic_swap_if(uint64_t*, uint64_t, uint64_t)
+    uint64_t monotonic_ms()
+
+
+cdef enum:
+    STATE_VERSION = 1
+
+cdef uint64_t STATE_MAGIC = 0x4554415453524E54  # "TNRSTATE"
+
+
+class StateError(ValueError):
+    pass
+
+
+cdef uint64_t state_key(const char* text, size_t n) noexcept nogil:
+    # FNV-1a, then the finaliser of MurmurHash3; never 0, which means free.
+    cdef uint64_t h = <uint64_t> 0xCBF29CE484222325
+    cdef size_t i
+    for i in range(n):
+        h = (h ^ <unsigned char> text[i]) * <uint64_t> 0x100000001B3
+    h = (h ^ (h >> 33)) * <uint64_t> 0xFF51AFD7ED558CCD
+    h = (h ^ (h >> 33)) * <uint64_t> 0xC4CEB9FE1A85EC53
+    h ^= h >> 33
+    return h if h else 1
+
+
+cdef int state_slot(state_t* state, uint64_t key) noexcept nogil:
+    cdef int start = <int> (key % MAX_DEPLOYMENTS)
+    cdef int i, slot
+    cdef uint64_t there
+    for i in range(MAX_DEPLOYMENTS):
+        slot = (start + i) % MAX_DEPLOYMENTS
+        there = atomic_get(&state.deployments[slot].key)
+        if there == 0 and atomic_swap_if(&state.deployments[slot].key, 0, key):
+            return slot
+        if atomic_get(&state.deployments[slot].key) == key:
+            return slot
+    return NONE
+
+
+# The session's tier + 1 (8 bits), its deployment's slot + 1 (16 bits), the tokens its provider cache holds (32 bits).
+cdef inline uint64_t pack_session(int tier, int slot, uint32_t warm_tokens) noexcept nogil:
+    return <uint64_t> (tier + 1) | (<uint64_t> (slot + 1) << 8) | (<uint64_t> warm_tokens << 32)
+
+
+cdef void state_read(const state_t* state, const int32_t* slots, int n_deployments, slice_t session, slice_t tenant,
+                     uint64_t now_ms, live_t* live) noexcept nogil:
+    cdef int i, d, slot
+    cdef uint64_t key, value
+    cdef const session_state_t* entry
+    cdef const budget_state_t* budget
+    memset(live, 0, sizeof(live_t))
+    live.session_tier = NONE
+    live.session_deployment = NONE
+    for i in range(n_deployments):
+        if slots[i] != NONE and atomic_get(&state.deployments[slots[i]].closed_until_ms) > now_ms:
+            live.closed[i >> 6] |= <uint64_t> 1 << (i & 63)
+    if session.size:
+        key = state_key(session.data, session.size)
+        for i in range(SESSION_WAYS):
+            entry = &state.sessions[key % SESSION_SETS][i]
+            if atomic_get(&entry.key) != key:
+                continue
+            value = atomic_get(&entry.value)
+            if atomic_get(&entry.check) != value ^ key or atomic_get(&entry.expires_ms) <= now_ms:
+                continue
+            live.session_tier = <int32_t> (value & 0xFF) - 1
+            live.warm_tokens = <uint32_t> (value >> 32)
+            slot = <int32_t> ((value >> 8) & 0xFFFF) - 1
+            for d in range(n_deployments):
+                if slot != NONE and slots[d] == slot:
+                    live.session_deployment = d
+            break
+    if tenant.size:
+        key = state_key(tenant.data, tenant.size)
+        for i in range(BUDGET_WAYS):
+            budget = &state.budgets[key % BUDGET_SETS][i]
+            if atomic_get(&budget.key) == key:
+                live.budget_spent = atomic_get(&budget.spent_until_ms) > now_ms
+                break
+
+
+cdef class StateBlock:
+    def __cinit__(self, path=None):
+        cdef size_t size = sizeof(state_t)
+        cdef unsigned char[::1] view
+        self.path = None if path is None else os.fspath(path)
+        if self.path is None:
+            self.mapping = mmap.mmap(-1, size)
+        else:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                there = os.fstat(handle).st_size
+                if there not in (0, size):
+                    raise StateError(f"{self.path} has {there} bytes, needed: {size}")
+                if not there:
+                    os.ftruncate(handle, size)
+                self.mapping = mmap.mmap(handle, size)
+            finally:
+                os.close(handle)
+        view = self.mapping
+        self.c = <state_t*> &view[0]
+        if self.c.magic == 0:
+            self.c.version = STATE_VERSION
+            self.c.size = size
+            atomic_put(&self.c.magic, STATE_MAGIC)
+        if self.c.magic != STATE_MAGIC or self.c.version != STATE_VERSION or self.c.size != size:
+            raise StateError(f"{self.path} is no state block of version {STATE_VERSION}")
+
+    def close_deployment(self, str name not None, double seconds):
+        cdef bytes encoded = name.encode()
+        cdef int slot = state_slot(self.c, state_key(encoded, len(encoded)))
+        if slot == NONE:
+            raise StateError(f"the state block holds {MAX_DEPLOYMENTS} deployments; no room for {name!r}")
+        atomic_put(&self.c.deployments[slot].closed_until_ms, monotonic_ms() + <uint64_t> max(0.0, seconds * 1000))
+
+    def open_deployment(self, str name not None):
+        self.close_deployment(name, 0)
+
+    def set_session(self, str session_id not None, int tier, double seconds, *, str deployment=None,
+                    uint32_t warm_tokens=0):
+        if not 0 <= tier < MAX_TIERS:
+            raise StateError(f"tier is {tier}, needed: 0 to {MAX_TIERS - 1}")
+        cdef bytes encoded = session_id.encode()
+        cdef bytes name
+        cdef uint64_t key = state_key(encoded, len(encoded))
+        cdef uint64_t now = monotonic_ms()
+        cdef int slot = NONE
+        if deployment is not None:
+            name = deployment.encode()
+            slot = state_slot(self.c, state_key(name, len(name)))
+        cdef uint64_t value = pack_session(tier, slot, warm_tokens)
+        cdef session_state_t* ways = &self.c.sessions[key % SESSION_SETS][0]
+        cdef int i, chosen = 0
+        # Its own entry, else the one that expires first.
+        for i in range(SESSION_WAYS):
+            if atomic_get(&ways[i].key) == key:
+                chosen = i
+                break
+            if atomic_get(&ways[i].expires_ms) < atomic_get(&ways[chosen].expires_ms):
+                chosen = i
+        atomic_put(&ways[chosen].check, 0)
+        atomic_put(&ways[chosen].key, key)
+        atomic_put(&ways[chosen].expires_ms, now + <uint64_t> max(0.0, seconds * 1000))
+        atomic_put(&ways[chosen].value, value)
+        atomic_put(&ways[chosen].check, value ^ key)
+
+    def set_budget_spent(self, str tenant not None, double seconds):
+        cdef bytes encoded = tenant.encode()
+        cdef uint64_t key = state_key(encoded, len(encoded))
+        cdef budget_state_t* ways = &self.c.budgets[key % BUDGET_SETS][0]
+        cdef int i, chosen = 0
+        for i in range(BUDGET_WAYS):
+            if atomic_get(&ways[i].key) == key:
+                chosen = i
+                break
+            if atomic_get(&ways[i].spent_until_ms) < atomic_get(&ways[chosen].spent_until_ms):
+                chosen = i
+        atomic_put(&ways[chosen].spent_until_ms, 0)
+        atomic_put(&ways[chosen].key, key)
+        atomic_put(&ways[chosen].spent_until_ms, monotonic_ms() + <uint64_t> max(0.0, seconds * 1000))

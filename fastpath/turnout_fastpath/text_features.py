@@ -1,0 +1,78 @@
+"""Names of the text features, in the order of the kernel's output. Counts and shares are raw values."""
+
+from __future__ import annotations
+
+FEATURE_NAMES: tuple[str, ...] = (
+    # sizes
+    "bytes",
+    "chars",
+    "words",
+    "lines",
+    "sentences",
+    "mean_word_chars",
+    "longest_word_chars",
+    # make-up, as shares of characters (0 to 1)
+    "letter_share",
+    "upper_share",
+    "digit_share",
+    "punctuation_share",
+    "non_ascii_share",
+    # code
+    "code_fences",
+    "inline_code_spans",
+    "code_marks",
+    "identifiers",
+    "code_words",
+    "indented_lines",
+    "paths_and_urls",
+    # mathematics
+    "math_marks",
+    "latex_marks",
+    "numbers",
+    "longest_number_digits",
+    "money_and_percent",
+    # questions
+    "question_marks",
+    "question_words",
+    "opens_with_question",
+    # enumerations, structure, pasted material
+    "list_items",
+    "answer_options",
+    "quoted_lines",
+    "quotations",
+    "table_lines",
+    "markup_tags",
+    "json_marks",
+    "log_lines",
+    "field_lines",
+    # scripts, as shares of letters (0 to 1); emoji as a count
+    "latin_share",
+    "accented_latin_share",
+    "cyrillic_share",
+    "greek_share",
+    "arabic_share",
+    "hebrew_share",
+    "indic_share",
+    "thai_share",
+    "hangul_share",
+    "kana_share",
+    "han_share",
+    "emoji",
+    # words of a class, counted
+    "social_words",
+    "write_words",
+    "rewrite_words",
+    "extract_words",
+    "explain_words",
+    "compare_words",
+    "repair_words",
+    "solve_words",
+    "plan_words",
+    "format_words",
+    "constraint_words",
+    "negation_words",
+    "step_words",
+    "condition_words",
+    "specialist_words",
+    "code_request_words",
+)

@@ -1,0 +1,1 @@
+"""The Turnout service: doors, completion, providers, quality, planning and the command line."""

@@ -1,0 +1,260 @@
+"""The policy file as models; their JSON dump is the resolved document.
+
+`turnout_fastpath.policy_compiler` reads that document, so names of fields here are names of keys there. The
+limits on counts are those of the compiled structs (core.pxd, policy.pxd, keywords.pxd).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from turnout_server.policy_types import (
+    CallerKey,
+    Credentials,
+    DateText,
+    Endpoint,
+    Exemplar,
+    Gain,
+    Modality,
+    Name,
+    Section,
+    SessionMode,
+    Share,
+    StrategyName,
+    TaskBar,
+    UsdPerMtok,
+    defect,
+)
+from turnout_server.rule_model import Rule
+
+MAX_TIERS = 8
+MAX_DEPLOYMENTS = 256
+MAX_REGIONS = 64
+MAX_BUCKETS = 64
+MAX_POLICIES = 256
+MAX_KEYWORD_GROUPS = 1024
+MAX_RULES = 1024
+MAX_EXEMPLARS = 4096
+
+
+class Price(Section):
+    """What a model costs, as of a date."""
+
+    version: DateText = Field(
+        description="Day from which the price holds, as 2026-11-01; recorded with every cost."
+    )
+    input_usd_per_mtok: UsdPerMtok = Field(
+        description="US dollars a million input tokens that no cache served."
+    )
+    output_usd_per_mtok: UsdPerMtok = Field(description="US dollars a million output tokens.")
+    cache_read_usd_per_mtok: UsdPerMtok | None = Field(
+        default=None,
+        description="US dollars a million input tokens read from the provider's cache; null: no such price.",
+    )
+    cache_write_usd_per_mtok: UsdPerMtok | None = Field(
+        default=None,
+        description="US dollars a million input tokens written to the provider's cache; null: no such price.",
+    )
+    tokens_per_piece: Annotated[float, Field(ge=0.2, le=5)] = Field(
+        default=1.0,
+        description="The provider's tokens for one word piece of the bundle, 0.2 to 5, for estimates before "
+        "the call.",
+    )
+
+
+class Deployment(Section):
+    """A model at a provider, in a region, that can serve a request."""
+
+    name: Name = Field(description="What decisions call it; unique over all tiers, at most 128 bytes.")
+    provider: Name = Field(
+        description="The adapter that speaks to it, such as openai, anthropic, gemini or simulated."
+    )
+    model: Name = Field(description="The provider's name of the model, at most 128 bytes.")
+    region: Name = Field(
+        default="default",
+        description="Where it runs, as constraints and rules name it; at most 64 regions in a file.",
+    )
+    price: Name | None = Field(
+        default=None,
+        description="Key in `prices`; null: no price, and then every cost that it enters is marked "
+        "incomplete.",
+    )
+    context_window: Annotated[int, Field(gt=0, le=100_000_000)] = Field(
+        description="Input and output tokens together that it takes, in provider tokens, 1 to 100,000,000."
+    )
+    max_output_tokens: Annotated[int, Field(gt=0, le=100_000_000)] = Field(
+        description="Most tokens of an answer, in provider tokens, 1 to 100,000,000."
+    )
+    modalities: Annotated[list[Modality], Field(min_length=1)] = Field(
+        default=["text"], description="Kinds of content that it reads."
+    )
+    tools: bool = Field(default=True, description="True if it calls tools.")
+    # Under an alias, because a pydantic model has a method `json`.
+    json_output: bool = Field(
+        default=True, alias="json", description="True if it can be held to answer in JSON."
+    )
+    json_schema: bool = Field(default=True, description="True if it can be held to a JSON Schema.")
+    endpoint: Endpoint | None = Field(
+        default=None,
+        description="http or https address of the provider's API, at most 2,048 bytes; null: the provider's "
+        "public one.",
+    )
+    credentials: Credentials | None = Field(
+        default=None,
+        description="Where the key is, never the key: the name of an environment variable (capitals, digits, "
+        "_), or file:/<path> of a file that holds it; null: none is sent.",
+    )
+
+
+class Tier(Section):
+    """A quality and price class, and the deployments of equal quality that serve it."""
+
+    name: Name = Field(description="What decisions call it; unique, at most 128 bytes.")
+    head: Name | None = Field(
+        default=None,
+        description="The bundle's head that judges whether this tier suffices. Every tier but the top one "
+        "has one, in the bundle's order; the top one has none.",
+    )
+    chain: Annotated[list[Deployment], Field(min_length=1)] = Field(
+        description="Deployments of equal quality, the first choice first; at most 256 over all tiers."
+    )
+
+
+class Effect(Section):
+    """What a bucket does to a request that is like its exemplars; exactly one field is set."""
+
+    floor: Name | None = Field(default=None, description="No tier below this one.")
+    tier: Name | None = Field(default=None, description="This tier serves, unless a rule sets one.")
+    task: Name | None = Field(default=None, description="The request is taken for this task of the bundle.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (count := sum(value is not None for value in (self.floor, self.tier, self.task))) != 1:
+            raise defect("{count} of floor, tier and task are set, exactly one needed", count=count)
+        return self
+
+
+class Bucket(Section):
+    """Example prompts; a request that is like one of them gets the effect."""
+
+    name: Name = Field(description="What reasons call it; unique, at most 128 bytes.")
+    effect: Effect = Field(
+        description="What happens to a request that is like an exemplar.",
+        json_schema_extra={"minProperties": 1},
+    )
+    threshold: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.88,
+        description="Least similarity, above 0 to 1, on the bundle's calibrated scale, on which at most 0.5% "
+        "of unrelated prompts reach 0.88.",
+    )
+    exemplars: Annotated[list[Exemplar], Field(max_length=MAX_EXEMPLARS)] = Field(
+        default=[], description="Example prompts; at most 4,096, each at most 16,384 bytes."
+    )
+    exemplar_set: Name | None = Field(
+        default=None, description="A set of example prompts that the bundle ships, added to `exemplars`."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.exemplars and self.exemplar_set is None:
+            raise defect("neither exemplars nor exemplar_set is set, so it would never match")
+        return self
+
+
+class Bars(Section):
+    """Quality bars: the least p_sufficient, 0 to 1, at which a tier serves. The request's own bar wins over a
+    rule's, that over the tenant's, the task's, the tier's and the default."""
+
+    default: Share = Field(description="The bar where nothing below says otherwise, 0 to 1.")
+    tiers: dict[Name, Share] = Field(default={}, description="Bars by tier, 0 to 1.")
+    tasks: dict[Name, TaskBar] = Field(
+        default={},
+        description="Bars by task of the bundle, 0 to 1: one for all tiers, or a mapping of tiers to bars.",
+    )
+    tenants: dict[CallerKey, Share] = Field(
+        default={}, description="Bars by tenant, 0 to 1, for all tiers and tasks."
+    )
+    max_gain: dict[Name, Gain] = Field(
+        default={},
+        description="By tier: the most that the top tier's answer may be expected to add to the score, -1 to "
+        "1, for this tier to serve all the same. A tier not named has no such limit.",
+    )
+
+
+class Sessions(Section):
+    """What a conversation does to the tier."""
+
+    mode: SessionMode = Field(
+        default="keep_or_raise",
+        description="keep_or_raise: a session never goes below the tier it has; none: no memory.",
+    )
+    ttl_s: Annotated[int, Field(ge=1, le=2_592_000)] = Field(
+        default=3600,
+        description="Seconds without a request after which a session is forgotten, 1 to 2,592,000 (30 days).",
+    )
+
+
+class Limits(Section):
+    """What bounds a request and a decision."""
+
+    max_request_tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
+        default=None,
+        description="Longest request that is decided, in word pieces, 1 to 100,000,000; null: what the "
+        "service reads.",
+    )
+    budget_spent_ceiling: Name | None = Field(
+        default=None,
+        description="Greatest tier for a tenant whose budget is spent; null: a spent budget changes nothing.",
+    )
+    least_time_ms: Annotated[float, Field(ge=0, le=60_000)] = Field(
+        default=2.0,
+        description="With less time left until the deadline than this, in milliseconds, 0 to 60,000, only "
+        "rules decide.",
+    )
+
+
+class Policy(Section):
+    """How requests are decided: bars, rules, limits."""
+
+    safe_tier: Name = Field(
+        description="The tier that serves where the classifier has no ground to judge, no time, or failed."
+    )
+    strategy: StrategyName = Field(default="single", description="How `Complete` carries a decision out.")
+    min_tier: Name | None = Field(default=None, description="No tier below this one; null: the cheapest.")
+    max_tier: Name | None = Field(default=None, description="No tier above this one; null: the dearest.")
+    bars: Bars = Field(description="Quality bars.")
+    rules: Annotated[list[Rule], Field(max_length=MAX_RULES)] = Field(
+        default=[], description="Rules, in the order in which they act; at most 1,024."
+    )
+    buckets: list[Name] = Field(default=[], description="Names of the file's buckets that this policy uses.")
+    sessions: Sessions = Field(default_factory=Sessions, description="What a conversation does to the tier.")
+    limits: Limits = Field(default_factory=Limits, description="What bounds a request and a decision.")
+    explore: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        default=0.0,
+        description="Share of decisions, 0 to 0.5, that take another tier at random, to learn from.",
+    )
+    control_share: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        default=0.0,
+        description="Share of traffic, 0 to 0.5, that always gets the top tier, as the quality baseline.",
+    )
+
+
+class PolicyFile(Section):
+    """Everything that an operator says about routing: prices, tiers, buckets and policies."""
+
+    version: Literal[1] = Field(description="Version of the file's format: 1.")
+    default_policy: Name = Field(
+        description="Key in `policies` of the one that decides requests that name none."
+    )
+    prices: dict[Name, Price] = Field(default={}, description="Prices by a key that deployments name.")
+    tiers: Annotated[list[Tier], Field(min_length=2, max_length=MAX_TIERS)] = Field(
+        description="Tiers, the cheapest first; 2 to 8."
+    )
+    buckets: Annotated[list[Bucket], Field(max_length=MAX_BUCKETS)] = Field(
+        default=[], description="Exemplar buckets that policies may use; at most 64."
+    )
+    policies: Annotated[dict[Name, Policy], Field(min_length=1, max_length=MAX_POLICIES)] = Field(
+        description="Policies by name; 1 to 256."
+    )
