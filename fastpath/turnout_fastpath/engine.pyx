@@ -16,7 +16,7 @@ from turnout_fastpath.embedding cimport EMBEDDING_MAX_DIM, embedding_normalise, 
 from turnout_fastpath.keywords cimport keywords_scan
 from turnout_fastpath.ngrams cimport NGRAM_MAX_COLUMNS, ngram_sum, ngram_values
 from turnout_fastpath.policy cimport policy_decide, policy_resolve, resolved_t
-from turnout_fastpath.reading cimport choose_text, judged_t, read_windows, windows_t
+from turnout_fastpath.reading cimport choose_text, context_features, read_windows, windows_t
 from turnout_fastpath.snapshot cimport (
     FAMILIARITY_INPUTS, TRANSFORM_LOG1P, TRANSFORM_SQRT, Snapshot, calibration_t, snapshot_t,
 )
@@ -58,7 +58,10 @@ cdef int engine_decide(const snapshot_t* snapshot, worker_t* worker, const reque
     keywords_scan(snapshot.keywords, <const unsigned char*> worker.judged.text.data, worker.judged.text.size,
                   worker.keywords)
     read_windows(snapshot.wordpiece, worker.cache, worker.judged.text, &worker.windows)
-    context_features(request, &worker.judged, &worker.windows, decision)
+    context_features(request, &worker.judged, &worker.windows, &decision.features[TEXT_FEATURES])
+    decision.tokens_read = worker.windows.n_ids
+    decision.tokens_total = worker.windows.total
+    decision.truncated = worker.windows.truncated
     judge(snapshot, worker, request, snapshot.policies.policies[resolved.policy].buckets, decision.features, judgement)
     code = policy_decide(snapshot.policies, request, &resolved, judgement, &decision.live, decision.features,
                          worker.keywords, decision, fault)
@@ -87,28 +90,6 @@ cdef void name_decision(worker_t* worker, const request_t* request, decision_t* 
     now = (worker.random >> 32) ^ now
     decision.decision_id[6] = <uint8_t> (now >> 8)
     decision.decision_id[7] = <uint8_t> now
-
-
-cdef void context_features(const request_t* request, const judged_t* judged, const windows_t* windows,
-                           decision_t* decision) noexcept nogil:
-    cdef float* context = &decision.features[TEXT_FEATURES]
-    cdef uint64_t other = judged.all_bytes + judged.borrowed_bytes - judged.text.size + request.tool_schema_bytes
-    context[CONTEXT_TOKENS] = windows.total
-    # What is not judged is counted at four bytes a word piece (English prose has 4.4, code 3.5).
-    context[CONTEXT_REQUEST_TOKENS] = <float> (windows.total + other / 4)
-    context[CONTEXT_MESSAGES] = request.n_messages
-    context[CONTEXT_USER_TURNS] = judged.user_turns
-    context[CONTEXT_SYSTEM_BYTES] = judged.system_bytes
-    context[CONTEXT_HISTORY_BYTES] = judged.history_bytes
-    context[CONTEXT_TOOL_RESULTS] = judged.tool_results
-    context[CONTEXT_TOOL_RESULT_BYTES] = judged.tool_result_bytes
-    context[CONTEXT_TOOLS] = request.n_tools
-    context[CONTEXT_TOOL_SCHEMA_BYTES] = request.tool_schema_bytes
-    context[CONTEXT_BORROWED_BYTES] = judged.borrowed_bytes
-    context[CONTEXT_MEDIA] = request.media_bytes
-    decision.tokens_read = windows.n_ids
-    decision.tokens_total = windows.total
-    decision.truncated = windows.truncated
 
 
 cdef float transformed(float value, int transform) noexcept nogil:

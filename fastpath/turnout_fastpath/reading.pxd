@@ -45,3 +45,7 @@ cdef struct windows_t:
 cdef void choose_text(const request_t* request, char* buffer, judged_t* judged) noexcept nogil
 
 cdef void read_windows(const wordpiece_t* wordpiece, word_cache_t* cache, slice_t text, windows_t* windows) noexcept nogil
+
+# Writes the CONTEXT_FEATURES values that follow the text features.
+cdef void context_features(const request_t* request, const judged_t* judged, const windows_t* windows,
+                           float* context) noexcept nogil

@@ -2,12 +2,9 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memcpy, memset
 
-from turnout_fastpath.core cimport (
-    NONE, ROLE_ASSISTANT, ROLE_DEVELOPER, ROLE_SYSTEM, ROLE_TOOL, ROLE_UNSPECIFIED, ROLE_USER, message_t, request_t,
-    slice_t,
-)
+from turnout_fastpath.core cimport *
 from turnout_fastpath.wordpiece cimport token_span_t, word_cache_t, wordpiece_encode, wordpiece_t
 
 
@@ -82,7 +79,7 @@ cdef void read_windows(const wordpiece_t* wordpiece, word_cache_t* cache, slice_
     cdef uint64_t[TAIL_BYTES] tail_words
     cdef const unsigned char* data = <const unsigned char*> text.data
     cdef size_t start, skipped, read
-    cdef int kept, i, unknown_id
+    cdef int kept, i
     memset(&span, 0, sizeof(span))
     span.ids = windows.ids
     span.max_ids = HEAD_PIECES
@@ -133,3 +130,21 @@ cdef void read_windows(const wordpiece_t* wordpiece, word_cache_t* cache, slice_
     if skipped:
         windows.estimated = 1
         windows.total += <uint32_t> (<double> skipped * windows.total / read + 0.5)
+
+
+cdef void context_features(const request_t* request, const judged_t* judged, const windows_t* windows,
+                           float* context) noexcept nogil:
+    cdef uint64_t other = judged.all_bytes + judged.borrowed_bytes - judged.text.size + request.tool_schema_bytes
+    context[CONTEXT_TOKENS] = windows.total
+    # What is not judged is counted at four bytes a word piece (English prose has 4.4, code 3.5).
+    context[CONTEXT_REQUEST_TOKENS] = <float> (windows.total + other / 4)
+    context[CONTEXT_MESSAGES] = request.n_messages
+    context[CONTEXT_USER_TURNS] = judged.user_turns
+    context[CONTEXT_SYSTEM_BYTES] = judged.system_bytes
+    context[CONTEXT_HISTORY_BYTES] = judged.history_bytes
+    context[CONTEXT_TOOL_RESULTS] = judged.tool_results
+    context[CONTEXT_TOOL_RESULT_BYTES] = judged.tool_result_bytes
+    context[CONTEXT_TOOLS] = request.n_tools
+    context[CONTEXT_TOOL_SCHEMA_BYTES] = request.tool_schema_bytes
+    context[CONTEXT_BORROWED_BYTES] = judged.borrowed_bytes
+    context[CONTEXT_MEDIA] = request.media_bytes

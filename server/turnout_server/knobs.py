@@ -104,7 +104,7 @@ def number(least: float, most: float) -> Kind:
 
 
 def switch() -> Kind:
-    """true or false."""
+    """Either true or false."""
 
     def parse(text: str) -> bool:
         lower = text.lower()

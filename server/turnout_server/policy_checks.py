@@ -69,12 +69,15 @@ class _Check:
         yield from self.check_tier((*path, "safe_tier"), policy.safe_tier)
         yield from self.check_tier((*path, "min_tier"), policy.min_tier)
         yield from self.check_tier((*path, "max_tier"), policy.max_tier)
-        yield from self.check_order((*path, "min_tier"), policy.min_tier, "max_tier", policy.max_tier)
-        yield from self.check_order((*path, "safe_tier"), policy.safe_tier, "max_tier", policy.max_tier)
-        if self.is_above(policy.min_tier, policy.safe_tier):
-            yield Defect(
-                (*path, "safe_tier"), f"{show(policy.safe_tier)} is below min_tier {show(policy.min_tier)}"
-            )
+        if self.is_above(policy.min_tier, policy.max_tier):
+            message = f"{show(policy.min_tier)} is above max_tier {show(policy.max_tier)}"
+            yield Defect((*path, "min_tier"), message)
+        elif self.is_above(policy.min_tier, policy.safe_tier):
+            message = f"{show(policy.safe_tier)} is below min_tier {show(policy.min_tier)}"
+            yield Defect((*path, "safe_tier"), message)
+        elif self.is_above(policy.safe_tier, policy.max_tier):
+            message = f"{show(policy.safe_tier)} is above max_tier {show(policy.max_tier)}"
+            yield Defect((*path, "safe_tier"), message)
         ceiling = policy.limits.budget_spent_ceiling
         yield from self.check_tier((*path, "limits", "budget_spent_ceiling"), ceiling)
         yield from self.check_bars((*path, "bars"), policy.bars)
@@ -100,7 +103,8 @@ class _Check:
         yield from self.check_tier((*path, "tier"), then.tier)
         yield from self.check_tier((*path, "floor"), then.floor)
         yield from self.check_tier((*path, "ceiling"), then.ceiling)
-        yield from self.check_order((*path, "floor"), then.floor, "ceiling", then.ceiling)
+        if self.is_above(then.floor, then.ceiling):
+            yield Defect((*path, "floor"), f"{show(then.floor)} is above ceiling {show(then.ceiling)}")
         yield from _check_known((*path, "deployment"), "deployment", then.deployment, self.deployments)
         for i, name in enumerate(then.forbid_deployments):
             yield from _check_known((*path, "forbid_deployments", i), "deployment", name, self.deployments)
@@ -109,12 +113,6 @@ class _Check:
 
     def check_tier(self, path: Location, name: str | None) -> Iterator[Defect]:
         return _check_known(path, "tier", name, self.tiers)
-
-    def check_order(
-        self, path: Location, low: str | None, high_name: str, high: str | None
-    ) -> Iterator[Defect]:
-        if self.is_above(low, high):
-            yield Defect(path, f"{show(low)} is above {high_name} {show(high)}")
 
     def is_above(self, one: str | None, other: str | None) -> bool:
         """False too where one of them is not set or no tier; the latter is a defect of its own."""

@@ -7,7 +7,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,29 +74,26 @@ def format_path(path: Location) -> str:
 
 def show(value: object) -> str:
     """A value as it stands in YAML, on one line and shortened."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case int():
-            # Python refuses to print whole numbers of more than 4,300 digits.
-            return str(value) if value.bit_length() <= 128 else f"a whole number of {value.bit_length()} bits"
-        case float() if not math.isfinite(value):
-            return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
-        case float():
-            return repr(value)
-        case str():
-            cut = value if len(value) <= _MAX_SHOWN_CHARS else value[:_MAX_SHOWN_CHARS] + "..."
-            return repr(cut)
-        case datetime.date():
-            return value.isoformat()
-        case Mapping():
-            return "a mapping"
-        case list():
-            return "a list"
-        case _:
-            return f"a {type(value).__name__}"
+    if isinstance(value, str):
+        return repr(value if len(value) <= _MAX_SHOWN_CHARS else value[:_MAX_SHOWN_CHARS] + "...")
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, (int, float)):
+        return _show_number(value)
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    return f"a {'mapping' if isinstance(value, Mapping) else type(value).__name__}"
+
+
+def _show_number(value: int | float) -> str:
+    if isinstance(value, int):
+        # Python refuses to print whole numbers of more than 4,300 digits.
+        return str(value) if value.bit_length() <= 128 else f"a whole number of {value.bit_length()} bits"
+    if math.isnan(value):
+        return ".nan"
+    if math.isinf(value):
+        return ".inf" if value > 0 else "-.inf"
+    return repr(value)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -159,41 +156,14 @@ def _branch(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, 
 
 
 def _describe(details: ErrorDetails, *, withheld: bool) -> str:
-    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    value = details["input"]
     shown = "the value" if withheld else show(value)
-    match kind:
-        case "missing":
-            return "missing, and it has no default"
-        case "greater_than":
-            return f"{shown} is not greater than {show(context['gt'])}"
-        case "greater_than_equal":
-            return f"{shown} is less than {show(context['ge'])}"
-        case "less_than_equal":
-            return f"{shown} is greater than {show(context['le'])}"
-        case "too_short":
-            return f"{context['actual_length']} entries, at least {context['min_length']} needed"
-        case "too_long":
-            return f"{context['actual_length'] or 'too many'} entries, limit: {context['max_length']}"
-        case "literal_error":
-            return f"{shown} is not {context['expected']}"
-        case "finite_number":
-            return f"{shown} is not a finite number"
-        case "float_type":
-            return f"{shown} is not a number{_number_hint(value)}"
-        case "int_type" | "int_from_float" | "int_parsing_size":
-            return f"{shown} is not a whole number{_number_hint(value)}"
-        case "bool_type":
-            return f"{shown} is not true or false"
-        case "string_type":
-            return f"{shown} is not text{_text_hint(value)}"
-        case "string_unicode":
-            return "not valid Unicode"
-        case "list_type":
-            return f"{shown} is not a list{'; write [] or leave the field out' if value is None else ''}"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return f"{shown} is not a mapping{'; write {} or leave the field out' if value is None else ''}"
-        case _:
-            return details["msg"]
+    describe = _MESSAGES.get(details["type"])
+    return details["msg"] if describe is None else describe(shown, value, details.get("ctx", {}))
+
+
+def _limit(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _number_hint(value: object) -> str:
@@ -207,9 +177,35 @@ def _number_hint(value: object) -> str:
     return f" but text; write {show(number)} without quotes" if math.isfinite(number) else ""
 
 
+def _null_hint(value: object) -> str:
+    return "; leave the field out or fill it" if value is None else ""
+
+
 def _text_hint(value: object) -> str:
     if isinstance(value, bool):
         return "; YAML reads yes, no, on and off as true and false: write it in quotes"
     if isinstance(value, (int, float, datetime.date)):
         return "; write it in quotes"
     return ""
+
+
+# By pydantic's name of the error: what is said of a value, given as it is shown, as it is, and its limits. An
+# error that is not named here has pydantic's own message, or one of policy_types.py.
+_MESSAGES: Mapping[str, Callable[[str, object, Mapping[str, Any]], str]] = {
+    "missing": lambda _, __, ___: "missing, and it has no default",
+    "greater_than": lambda shown, _, limits: f"{shown} is not greater than {_limit(limits['gt'])}",
+    "greater_than_equal": lambda shown, _, limits: f"{shown} is less than {_limit(limits['ge'])}",
+    "less_than_equal": lambda shown, _, limits: f"{shown} is greater than {_limit(limits['le'])}",
+    "too_short": lambda _, __, limits: f"{limits['actual_length']} entries, at least: {limits['min_length']}",
+    "too_long": lambda _, __, limits: f"{limits['actual_length']} entries, limit: {limits['max_length']}",
+    "literal_error": lambda shown, _, limits: f"{shown} is not {limits['expected']}",
+    "finite_number": lambda shown, _, __: f"{shown} is not a finite number",
+    "float_type": lambda shown, value, _: f"{shown} is not a number{_number_hint(value)}",
+    "int_type": lambda shown, value, _: f"{shown} is not a whole number{_number_hint(value)}",
+    "int_parsing_size": lambda shown, _, __: f"{shown} is too large",
+    "bool_type": lambda shown, _, __: f"{shown} is not true or false",
+    "string_type": lambda shown, value, _: f"{shown} is not text{_text_hint(value)}",
+    "list_type": lambda shown, value, _: f"{shown} is not a list{_null_hint(value)}",
+    "dict_type": lambda shown, value, _: f"{shown} is not a mapping{_null_hint(value)}",
+    "model_type": lambda shown, value, _: f"{shown} is not a mapping{_null_hint(value)}",
+}

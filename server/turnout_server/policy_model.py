@@ -165,7 +165,8 @@ class Bucket(Section):
 
 class Bars(Section):
     """Quality bars: the least p_sufficient, 0 to 1, at which a tier serves. The request's own bar wins over a
-    rule's, that over the tenant's, the task's, the tier's and the default."""
+    rule's, that over the tenant's, the task's, the tier's and the default.
+    """
 
     default: Share = Field(description="The bar where nothing below says otherwise, 0 to 1.")
     tiers: dict[Name, Share] = Field(default={}, description="Bars by tier, 0 to 1.")
@@ -229,8 +230,13 @@ class Policy(Section):
         default=[], description="Rules, in the order in which they act; at most 1,024."
     )
     buckets: list[Name] = Field(default=[], description="Names of the file's buckets that this policy uses.")
-    sessions: Sessions = Field(default_factory=Sessions, description="What a conversation does to the tier.")
-    limits: Limits = Field(default_factory=Limits, description="What bounds a request and a decision.")
+    sessions: Sessions = Field(
+        default_factory=Sessions,
+        description="How sessions keep a tier; left out: for an hour, or a higher one.",
+    )
+    limits: Limits = Field(
+        default_factory=Limits, description="Bounds of length, budget and time; left out: the defaults."
+    )
     explore: Annotated[float, Field(ge=0, le=0.5)] = Field(
         default=0.0,
         description="Share of decisions, 0 to 0.5, that take another tier at random, to learn from.",

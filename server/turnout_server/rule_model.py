@@ -88,8 +88,8 @@ class When(Section):
     )
     features: dict[Name, Span] = Field(
         default={},
-        description="By text or context feature (`turnout features` lists them): the range its raw value "
-        "lies in, in the feature's own unit.",
+        description="By text or context feature, as an explained decision names them: the range its raw "
+        "value lies in, in the feature's own unit.",
     )
 
     @model_validator(mode="after")
@@ -104,7 +104,8 @@ class When(Section):
 
 class Then(Section):
     """What a rule does; at least one field is set. Of each field the first matching rule wins; what is
-    forbidden adds up over all of them."""
+    forbidden adds up over all of them.
+    """
 
     tier: Name | None = Field(
         default=None,

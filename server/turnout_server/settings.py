@@ -35,7 +35,7 @@ class LogFormat(StrEnum):
 
 
 class SettingsError(ValueError):
-    """Settings that cannot be used: `<knob>: <what is wrong> (from <where>; limit: <limit>)`, a line per defect."""
+    """Settings that cannot be used; a line each: `<knob>: <what is wrong> (from <where>; limit: ...)`."""
 
     def __init__(self, defects: Sequence[str]) -> None:
         self.defects = tuple(defects)
@@ -83,8 +83,8 @@ class Settings:
         Meaning(
             optional(path("a file"), "auto"),
             "-",
-            "The live state (breakers, sessions, budgets) that processes of this machine share; auto: private "
-            "memory with one worker, else a new file under /dev/shm or the temporary folder.",
+            "The live state (breakers, sessions, budgets) that processes of this machine share; auto: "
+            "private memory with one worker, else a new file under /dev/shm or the temporary folder.",
         ),
     ] = None
     max_in_flight: Annotated[

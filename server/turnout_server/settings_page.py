@@ -13,8 +13,8 @@ _HEAD = """\
 # Settings
 
 Each setting is an option of `turnout serve` and an environment variable. The option wins over the variable,
-the variable over the default; an empty variable counts as not set. `turnout print-config` prints the values in
-force and where each comes from.
+the variable over the default; an empty variable counts as not set. `turnout print-config` prints the values
+in force and where each comes from.
 
 | option | variable | default | unit | limit | what it does |
 |---|---|---|---|---|---|

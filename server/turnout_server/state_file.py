@@ -14,8 +14,8 @@ SHARED_MEMORY = Path("/dev/shm")
 def create_state_file(settings: Settings, shared_memory: Path = SHARED_MEMORY) -> Path | None:
     """The file of the live state; None where private memory will do.
 
-    A file that the settings do not name is created empty, under a name that nobody can guess and for its owner
-    alone, since the folder is open to all. Whoever calls this removes it when the last worker has ended.
+    A file that the settings do not name is created empty, under a name that nobody can guess and for its
+    owner alone, since the folder is open to all. The caller removes it once the last worker has ended.
     """
     if settings.state is not None or settings.workers == 1:
         return settings.state

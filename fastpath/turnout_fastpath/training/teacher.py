@@ -86,6 +86,20 @@ class Teacher:
             at = stop
         return vectors
 
+    @property
+    def vocabulary(self) -> list[str]:
+        """Word pieces in the order of their ids."""
+        pieces = self.tokenizer.get_vocab()
+        return sorted(pieces, key=lambda piece: pieces[piece])
+
+    def encode_pieces(self, n: int, batch: int = 1024) -> Array:
+        """(n, 384) unit vectors of the pieces 0 to n - 1, each as a text of its own."""
+        first, last = self.tokenizer.token_to_id("[CLS]"), self.tokenizer.token_to_id("[SEP]")
+        parts = [
+            self._forward([[first, i, last] for i in range(at, min(at + batch, n))]) for at in range(0, n, batch)
+        ]
+        return np.concatenate(parts)
+
     def _forward(self, ids: list[list[int]]) -> Array:
         w = self.weights
         width = max(len(one) for one in ids)

@@ -1,0 +1,49 @@
+"""How many requests are let in at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from turnout_server.doors.errors import NotServingError, OverloadedError
+
+# Retries are asked for within this span, drawn anew each time, so that refused callers do not come back as one.
+RETRY_AFTER_S = (0.05, 0.15)
+
+
+class Admission:
+    """Counts the requests in flight, from the moment the server has their headers to their last byte out.
+
+    Belongs to one event loop.
+
+    Attributes:
+        limit: most requests in flight.
+        in_flight: requests in flight now.
+        is_open: False before the warm-up and once the server drains.
+    """
+
+    def __init__(self, limit: int, source: random.Random | None = None) -> None:
+        self.limit = limit
+        self.in_flight = 0
+        self.is_open = False
+        self._random = random.Random() if source is None else source
+
+    def admit(self) -> bool:
+        """Lets the request of the running task in, until that task is done; False if it must be refused."""
+        if self.in_flight >= self.limit or not self.is_open:
+            return False
+        task = asyncio.current_task()
+        if task is None:
+            return False
+        self.in_flight += 1
+        # Not in the handler's own `finally`: a call that is cancelled before its message came never reaches it.
+        task.add_done_callback(self._release)
+        return True
+
+    def refusal(self) -> OverloadedError | NotServingError:
+        """Why a request is not let in now, and when to come back."""
+        delay = self._random.uniform(*RETRY_AFTER_S)
+        return OverloadedError(self.limit, delay) if self.is_open else NotServingError(delay)
+
+    def _release(self, _: asyncio.Task[object]) -> None:
+        self.in_flight -= 1

@@ -1,0 +1,126 @@
+"""The main port: one grpc.aio server with the routing service, health and reflection."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health
+from grpc_reflection.v1alpha import reflection
+
+from turnout_server.doors.admission import Admission
+from turnout_server.doors.health import HealthDoor
+from turnout_server.doors.routing_servicer import SERVICE, Limits, RoutingDoor
+from turnout_server.observability.decision_log import DecisionLog
+from turnout_server.observability.metrics import Metrics
+from turnout_server.routing import Router
+from turnout_server.settings import Settings
+
+# Idle connections are asked after this long whether they are alive, since NATs and load balancers forget silently.
+KEEPALIVE_MS = 60_000
+KEEPALIVE_TIMEOUT_MS = 20_000
+# Clients may ask as often; those that do more often are sent away.
+MIN_CLIENT_PING_MS = 10_000
+# Calls that the core holds for us beyond those it has handed over. Its own default, 1,000, ends the rest with CANCELLED
+# and no word of why; admission is there to say RESOURCE_EXHAUSTED.
+MAX_PENDING = 100_000
+CONNECTION_AGE_GRACE_MS = 30_000
+
+
+class ListenError(OSError):
+    """The port cannot be listened on."""
+
+
+class MainPort:
+    """The server of one process. `start`, `open`, then `drain`; each once."""
+
+    def __init__(self, settings: Settings, router: Router, metrics: Metrics, *, shares_port: bool) -> None:
+        """Assembles the server; it does not listen yet.
+
+        Args:
+            settings: the limits and the address.
+            router: what decides.
+            metrics: what counts.
+            shares_port: whether other processes listen on the same port.
+        """
+        self.admission = Admission(settings.max_in_flight)
+        self.health = HealthDoor([SERVICE])
+        self._settings = settings
+        self._router = router
+        self._server = grpc.aio.server(options=_options(settings, shares_port))
+        log = DecisionLog(settings.log_sample)
+        limits = Limits(settings.max_batch, settings.max_text_bytes)
+        self._server.add_generic_rpc_handlers((RoutingDoor(router, metrics, log, self.admission, limits),))
+        self.health.add_to(self._server)
+        if settings.reflection:
+            names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+
+    async def start(self) -> int:
+        """Listens, refusing requests as NOT_SERVING, and returns the port.
+
+        Raises:
+            ListenError: the address cannot be had, or the certificate not be read.
+        """
+        settings = self._settings
+        address = f"[{settings.host}]" if ":" in settings.host else settings.host
+        address = f"{address}:{settings.port}"
+        try:
+            if settings.tls_cert is None or settings.tls_key is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                credentials = _credentials(settings.tls_cert, settings.tls_key)
+                port = self._server.add_secure_port(address, credentials)
+        except (OSError, RuntimeError) as error:
+            raise ListenError(f"cannot listen on {address}: {_first_line(error)}") from error
+        await self._server.start()
+        return port
+
+    async def open(self) -> None:
+        """Makes a decision to warm up, and then lets requests in."""
+        await asyncio.to_thread(self._router.warm_up)
+        self.admission.is_open = True
+        await self.health.serve()
+
+    async def drain(self) -> None:
+        """Says NOT_SERVING, gives load balancers time to look away, refuses new requests, lets the others finish."""
+        await self.health.drain()
+        await asyncio.sleep(self._settings.drain_grace_s)
+        self.admission.is_open = False
+        await self._server.stop(self._settings.drain_s)
+
+    async def stop(self) -> None:
+        """Stops at once."""
+        self.admission.is_open = False
+        await self._server.stop(None)
+
+
+def _options(settings: Settings, shares_port: bool) -> list[tuple[str, int]]:
+    options = [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        # Off where the port is ours alone: a second server on it is then an error, not a thief of connections.
+        ("grpc.so_reuseport", int(shares_port)),
+        ("grpc.max_concurrent_streams", settings.max_in_flight),
+        ("grpc.server.max_pending_requests", MAX_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_CLIENT_PING_MS),
+    ]
+    if settings.max_connection_age_s is not None:
+        options += [
+            ("grpc.max_connection_age_ms", round(settings.max_connection_age_s * 1000)),
+            ("grpc.max_connection_age_grace_ms", CONNECTION_AGE_GRACE_MS),
+        ]
+    return options
+
+
+def _credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

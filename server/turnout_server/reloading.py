@@ -1,0 +1,135 @@
+"""Policy and bundle: read at the start, and again when their files change or a signal asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from turnout_fastpath import BundleError, PolicyDocumentError, PolicyError, Snapshot, StateBlock
+from turnout_fastpath import compile_snapshot as compile_core
+from turnout_fastpath import load_policy
+from turnout_fastpath.bundle import DEFAULT_BUNDLE
+from turnout_fastpath.policy_document import DEFAULT_POLICY
+
+from turnout_server.observability.logs import describe_cause, get_logger
+from turnout_server.observability.metrics import Metrics
+from turnout_server.routing import Router, revisions_of
+
+# Modification time in nanoseconds, size and inode: editors change the first, copies the second, renames the third.
+FileMark = tuple[int, int, int] | None
+
+
+class ConfigurationError(ValueError):
+    """Policy or bundle cannot be used; one line per defect."""
+
+
+class ReloadResult(StrEnum):
+    """What came of reading policy and bundle again."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where policy and bundle are; None means what ships with the package."""
+
+    policy: Path | None = None
+    bundle: Path | None = None
+
+    def compile(self, state: StateBlock) -> Snapshot:
+        """Reads, checks and compiles both.
+
+        Raises:
+            ConfigurationError: says what is wrong with which file.
+        """
+        try:
+            return compile_core(self.bundle, self.document(), state)
+        except (BundleError, PolicyDocumentError, PolicyError) as error:
+            raise ConfigurationError(str(error)) from error
+
+    def document(self) -> dict[str, Any]:
+        """The resolved policy document.
+
+        Raises:
+            ConfigurationError: the policy file cannot be used.
+        """
+        if self.policy is None:
+            # The shipped policy, resolved when the package was built: no YAML, no pydantic.
+            return load_policy(None)
+        from turnout_server.policy_file import PolicyFileError, load_policy_file, resolve
+
+        try:
+            return resolve(load_policy_file(self.policy))
+        except PolicyFileError as error:
+            raise ConfigurationError(str(error)) from error
+
+    def marks(self) -> tuple[FileMark, FileMark]:
+        """What tells that a file is another than it was."""
+        policy = DEFAULT_POLICY if self.policy is None else self.policy
+        bundle = DEFAULT_BUNDLE if self.bundle is None else self.bundle
+        return _mark(policy), _mark(bundle / "manifest.json")
+
+
+class Reloader:
+    """Keeps a router's snapshot up with the files. What is broken changes nothing, but is logged and counted."""
+
+    def __init__(self, source: Source, router: Router, metrics: Metrics) -> None:
+        self._source = source
+        self._router = router
+        self._metrics = metrics
+        self._marks = source.marks()
+        self._lock = asyncio.Lock()
+
+    async def watch(self, poll_s: float) -> None:
+        """Looks for changed files every `poll_s` seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(poll_s)
+            await self.look()
+
+    async def look(self) -> ReloadResult | None:
+        """Reloads if a file changed since it was read last; None if none has."""
+        if await asyncio.to_thread(self._source.marks) == self._marks:
+            return None
+        return await self.reload()
+
+    async def reload(self) -> ReloadResult:
+        """Reads, checks and compiles in a thread, then swaps."""
+        async with self._lock:
+            # Before the files are read: a change while they are read is then seen at the next look.
+            self._marks = await asyncio.to_thread(self._source.marks)
+            result = await self._reload()
+        self._metrics.count_reload(result)
+        return result
+
+    async def _reload(self) -> ReloadResult:
+        log = get_logger()
+        before = self._router.snapshot
+        try:
+            snapshot = await asyncio.to_thread(self._source.compile, before.state)
+        except ConfigurationError as error:
+            log.error("config_rejected", defects=str(error).splitlines())
+            return ReloadResult.REJECTED
+        except Exception as error:
+            # A file that breaks the reader itself must not end the watch.
+            log.error("config_rejected", defects=["the files cannot be read"], **describe_cause(error))
+            return ReloadResult.REJECTED
+        policy, bundle, features = revisions_of(snapshot)
+        if (policy, bundle, features) == revisions_of(before):
+            log.info("config_unchanged", policy_revision=policy, bundle_revision=bundle)
+            return ReloadResult.UNCHANGED
+        await self._router.install(snapshot)
+        log.info("config_accepted", policy_revision=policy, bundle_revision=bundle)
+        return ReloadResult.ACCEPTED
+
+
+def _mark(path: Path) -> FileMark:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
