@@ -91,6 +91,9 @@ cdef str hexadecimal(const uint8_t* data, int n):
 
 
 cdef class Decision:
+    def __init__(self):
+        raise TypeError("decisions are made by an engine")
+
     @property
     def decision_id(self):
         return hexadecimal(self.c.decision_id, 16)

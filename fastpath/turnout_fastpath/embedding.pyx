@@ -97,8 +97,7 @@ cdef class VectorSet:
         import numpy
 
         cdef const int8_t[:, ::1] row_view = rows
-        if row_view.shape[0]:
-            check_width(row_view.shape[1])
+        check_width(row_view.shape[1])
         lengths = numpy.linalg.norm(numpy.asarray(rows, dtype=numpy.float64), axis=1).astype(numpy.float32)
         for i, length in enumerate(lengths):
             if not length:
@@ -114,6 +113,10 @@ cdef class VectorSet:
 
     def __len__(self):
         return self.c.n
+
+    @property
+    def levels(self):
+        return self.rows
 
     @staticmethod
     def quantise(vectors):

@@ -4,7 +4,7 @@ import os
 
 import numpy
 
-from libc.math cimport NAN, exp, log, log1p, sqrt
+from libc.math cimport NAN, exp, log1p, sqrt
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -292,7 +292,9 @@ cdef double sufficiency_logit(const snapshot_t* snapshot, worker_t* worker) noex
     if classifier_run(snapshot.classifier, &worker.io):
         return NAN
     read_scores(snapshot, worker.io.outputs, &judgement)
-    return log(judgement.p_sufficient[0] / (1 - judgement.p_sufficient[0]))
+    # Not from p_sufficient, which rounds to 0 or 1 far from the bar.
+    return (snapshot.calibrations[0].slope[judgement.task] * worker.io.outputs[snapshot.n_tasks]
+            + snapshot.calibrations[0].intercept[judgement.task])
 
 
 cdef explain(Snapshot snapshot, Worker worker, Decision decision):
@@ -356,6 +358,8 @@ cdef class Engine:
 
     cpdef decide(self, Request request):
         """Decides one request; raises RouteError."""
+        if request is None:
+            raise TypeError("request is None, needed: a Request")
         result = self.run(request)
         if isinstance(result, RouteError):
             raise result

@@ -28,10 +28,11 @@ cdef inline int is_word(unsigned char b) noexcept nogil:
 # and full-width forms of ASCII marks.
 cdef inline int mark_length(const unsigned char* text, size_t at, size_t n) noexcept nogil:
     cdef unsigned char b = text[at]
-    if b == 0xC2 and at + 1 < n:
+    if b == 0xC2 and at + 1 < n and (text[at + 1] & 0xC0) == 0x80:
         return 2
-    if at + 2 < n and ((b == 0xE2 and (text[at + 1] == 0x80 or text[at + 1] == 0x81))
-                       or (b == 0xE3 and text[at + 1] == 0x80) or (b == 0xEF and text[at + 1] == 0xBC)):
+    if at + 2 < n and (text[at + 2] & 0xC0) == 0x80 and (
+            (b == 0xE2 and (text[at + 1] == 0x80 or text[at + 1] == 0x81))
+            or (b == 0xE3 and text[at + 1] == 0x80) or (b == 0xEF and text[at + 1] == 0xBC)):
         return 3
     return 0
 
@@ -42,23 +43,24 @@ cdef void keywords_scan(const keywords_t* keywords, const unsigned char* text, s
     cdef uint32_t o
     cdef int inside = 0      # the last symbol was a word byte
     cdef int spaced = 0      # the last symbol was white space
-    cdef int word, mark
+    cdef int mark = 0        # bytes left of a multi-byte mark
+    cdef int word
     cdef unsigned char b
     memset(found, 0, KEYWORD_WORDS * sizeof(uint64_t))
     if keywords.n_states <= 1:
         return
     while i <= n:
-        mark = 0
         if i == n:
             b = 32
             word = 0
         else:
             b = text[i]
             word = is_word(b)
-            if b >= 0xC2:
+            if mark == 0 and b >= 0xC2:
                 mark = mark_length(text, i, n)
-                if mark:
-                    word = 0
+            if mark:
+                mark -= 1
+                word = 0
         if word != inside:
             inside = word
             state = keywords.next[state * keywords.n_classes + keywords.boundary]
@@ -66,12 +68,6 @@ cdef void keywords_scan(const keywords_t* keywords, const unsigned char* text, s
                 found[keywords.outputs[o] >> 6] |= <uint64_t> 1 << (keywords.outputs[o] & 63)
         if i == n:
             break
-        if mark:
-            # No phrase holds such a mark; it reads as a symbol of its own.
-            state = keywords.next[state * keywords.n_classes]
-            spaced = 0
-            i += mark
-            continue
         i += 1
         if b == 32 or 9 <= b <= 13:
             if spaced:
@@ -94,11 +90,19 @@ def _writes_no_spaces(str char):
 def _symbols(str phrase):
     """Symbols of one spelling of a phrase."""
     text = " ".join(phrase.split())
-    encoded = text.encode()
+    cdef bytes encoded = text.encode()
+    cdef const unsigned char* data = encoded
+    cdef size_t i, n = len(encoded)
+    cdef int inside = 0, mark = 0, word
     symbols = []
-    cdef int inside = 0
-    for b in encoded:
+    for i in range(n):
+        b = data[i]
         word = is_word(b)
+        if mark == 0:
+            mark = mark_length(data, i, n)
+        if mark:
+            mark -= 1
+            word = 0
         if word != inside:
             symbols.append(BOUNDARY)
             inside = word

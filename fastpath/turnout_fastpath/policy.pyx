@@ -19,8 +19,11 @@ cdef inline int has_bit(const uint64_t* words, int i) noexcept nogil:
 
 
 cdef inline double unit_random(const uint8_t* decision_id, uint64_t salt) noexcept nogil:
-    """Uniform in [0, 1), from a decision's identifier."""
-    return <double> (state_key(<const char*> decision_id, 16) * (2 * salt + 1) >> 11) / 9007199254740992.0
+    """Uniform in [0, 1), from a decision's identifier; independent for each salt (SplitMix64)."""
+    cdef uint64_t h = state_key(<const char*> decision_id, 16) + salt * <uint64_t> 0x9E3779B97F4A7C15
+    h = (h ^ (h >> 30)) * <uint64_t> 0xBF58476D1CE4E5B9
+    h = (h ^ (h >> 27)) * <uint64_t> 0x94D049BB133111EB
+    return <double> ((h ^ (h >> 31)) >> 11) / 9007199254740992.0
 
 
 cdef inline int fail(fault_t* fault, int code, int field, int index) noexcept nogil:
@@ -199,7 +202,7 @@ cdef void apply_buckets(const policy_set_t* policies, const policy_t* policy, co
 
 
 # The first filter that a deployment fails, as CONSTRAINT_...; NONE if it fits. The order is the order of the filters,
-# so the furthest value over a tier range names the constraint that removed the last candidate.
+# so the furthest value over the tiers that the caller allows names the constraint that removed the last candidate.
 cdef int misfit(const deployment_t* deployment, int d, const request_t* request, const resolved_t* resolved,
                 const effects_t* effects, double input_tokens, double output_tokens, double cost) noexcept nogil:
     cdef double window
@@ -234,10 +237,12 @@ cdef double estimate_cost(const deployment_t* deployment, double input_tokens, d
             + (cached * deployment.cache_read_usd if cached > 0 else 0.0))
 
 
-# Which deployments of each tier fit; a candidate's `deployment` is the first that is healthy.
+# Which deployments of each tier fit; a candidate's `deployment` is the first that is healthy. Returns the furthest
+# filter that a deployment of the tiers from `least` to `most` failed.
 cdef int fill_candidates(const policy_set_t* policies, const request_t* request, const resolved_t* resolved,
                          const judgement_t* judgement, const live_t* live, const float* features,
-                         const effects_t* effects, uint64_t* fitting, decision_t* decision) noexcept nogil:
+                         const effects_t* effects, int least, int most, uint64_t* fitting,
+                         decision_t* decision) noexcept nogil:
     cdef int t, d, why, furthest = CONSTRAINT_MIN_TIER
     cdef double pieces = features[TEXT_FEATURES + CONTEXT_REQUEST_TOKENS]
     cdef double turns = features[TEXT_FEATURES + CONTEXT_MESSAGES]
@@ -271,15 +276,19 @@ cdef int fill_candidates(const policy_set_t* policies, const request_t* request,
                                  live.warm_tokens if live.session_deployment == d else 0)
             why = misfit(deployment, d, request, resolved, effects, input_tokens, output_tokens, cost)
             if why != NONE:
-                furthest = max(furthest, why)
+                if least <= t <= most:
+                    furthest = max(furthest, why)
                 if isnan(candidate.estimated_cost_usd) and why == CONSTRAINT_COST:
                     candidate.estimated_cost_usd = cost
                 continue
             fitting[d >> 6] |= <uint64_t> 1 << (d & 63)
-            if candidate.deployment == NONE and not has_bit(live.closed, d):
-                candidate.deployment = d
-                candidate.eligible = 1
-                candidate.estimated_cost_usd = cost
+            if candidate.deployment == NONE:
+                if not has_bit(live.closed, d):
+                    candidate.deployment = d
+                    candidate.eligible = 1
+                    candidate.estimated_cost_usd = cost
+                elif isnan(candidate.estimated_cost_usd):
+                    candidate.estimated_cost_usd = cost
     return furthest
 
 
@@ -378,12 +387,16 @@ cdef void randomise(const policy_set_t* policies, const policy_t* policy, const 
 
 cdef void choose_deployments(const policy_set_t* policies, const live_t* live, const uint64_t* fitting, int wanted,
                              decision_t* decision) noexcept nogil:
-    """The first healthy fitting deployment of the tier, and the equivalents behind it, closed ones last."""
+    """The first healthy fitting deployment of the tier, and the equivalents behind it, closed ones last.
+
+    `wanted`, a deployment or NONE, comes before the first if it is one of them.
+    """
     cdef const tier_t* tier = &policies.tiers[decision.tier]
     cdef int d, turn, closed
     decision.deployment = NONE
     decision.n_fallbacks = 0
-    if wanted != NONE and has_bit(fitting, wanted) and not has_bit(live.closed, wanted):
+    if (wanted != NONE and policies.deployments[wanted].tier == decision.tier and has_bit(fitting, wanted)
+            and not has_bit(live.closed, wanted)):
         decision.deployment = wanted
     for turn in range(2):
         for d in range(tier.first_deployment, tier.first_deployment + tier.n_deployments):
@@ -422,11 +435,11 @@ cdef int policy_decide(const policy_set_t* policies, const request_t* request, c
 
     apply_rules(policies, policy, request, judgement, features, keywords, &effects, decision)
     apply_buckets(policies, policy, judgement, &effects, decision)
-    furthest = fill_candidates(policies, request, resolved, judgement, live, features, &effects, fitting, decision)
-
     # What the caller allows is never left; inside it rules, session and budget narrow the range.
     least = 0 if resolved.min_tier == NONE else resolved.min_tier
     most = policies.n_tiers - 1 if resolved.max_tier == NONE else resolved.max_tier
+    furthest = fill_candidates(policies, request, resolved, judgement, live, features, &effects, least, most, fitting,
+                               decision)
     if resolved.min_tier != NONE:
         add_reason(decision, REASON_CONSTRAINT, CONSTRAINT_MIN_TIER, 0)
     if resolved.max_tier != NONE:
@@ -476,7 +489,11 @@ cdef int policy_decide(const policy_set_t* policies, const request_t* request, c
         wanted = judged_tier(policies, policy, request, judgement, &effects, low, high, decision)
     else:
         wanted = min(high, max(low, policy.safe_tier))
-    decision.tier = nearest_eligible(policies, decision, wanted, least, most)
+    decision.tier = NONE
+    if low <= wanted <= high:
+        decision.tier = nearest_eligible(policies, decision, wanted, low, high)
+    if decision.tier == NONE:
+        decision.tier = nearest_eligible(policies, decision, wanted, least, most)
     if decision.tier != wanted:
         add_reason(decision, REASON_FIT, wanted, 0)
     decision.propensity = 1

@@ -20,7 +20,6 @@ cdef struct judged_t:
     slice_t text
     uint32_t borrowed_bytes      # of `text`, from earlier turns
     uint32_t user_turns
-    uint64_t all_bytes           # of every message
     uint64_t system_bytes
     uint64_t history_bytes       # user and assistant turns that are not in `text`
     uint64_t tool_result_bytes

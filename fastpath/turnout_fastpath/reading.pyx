@@ -33,7 +33,6 @@ cdef void choose_text(const request_t* request, char* buffer, judged_t* judged) 
     memset(judged, 0, sizeof(judged_t))
     for i in range(request.n_messages):
         message = &request.messages[i]
-        judged.all_bytes += message.text.size
         if is_user(message):
             judged.user_turns += 1
             last = i
@@ -134,7 +133,8 @@ cdef void read_windows(const wordpiece_t* wordpiece, word_cache_t* cache, slice_
 
 cdef void context_features(const request_t* request, const judged_t* judged, const windows_t* windows,
                            float* context) noexcept nogil:
-    cdef uint64_t other = judged.all_bytes + judged.borrowed_bytes - judged.text.size + request.tool_schema_bytes
+    cdef uint64_t other = (judged.system_bytes + judged.history_bytes + judged.tool_result_bytes
+                           + request.tool_schema_bytes)
     context[CONTEXT_TOKENS] = windows.total
     # What is not judged is counted at four bytes a word piece (English prose has 4.4, code 3.5).
     context[CONTEXT_REQUEST_TOKENS] = <float> (windows.total + other / 4)

@@ -1,5 +1,7 @@
 """A request from Python objects: checked, and laid out as the C struct that the engine reads."""
 
+from collections.abc import Mapping
+
 from libc.math cimport NAN
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, malloc
@@ -32,7 +34,7 @@ cdef object invalid(str field, object value, object limit):
 
 
 cdef class Request:
-    def __cinit__(self, prompt=None, *, messages=None, str policy="", needs=(), int n_tools=0,
+    def __cinit__(self, prompt=None, *, messages=None, str policy="", needs=(), long long n_tools=0,
                   long long tool_schema_bytes=0, long long media_bytes=0, long long expected_output_tokens=0,
                   long long context_tokens=0, answer_use=0, str tenant="", str user_tier="", str feature="",
                   str session_id="", labels=None, str min_tier="", str max_tier="", allowed_deployments=(),
@@ -42,7 +44,7 @@ cdef class Request:
         self.messages = self.inline_messages
         self.explain = explain
         self.c.rules_only = rules_only
-        self.c.media_bytes = media_bytes
+        self.c.media_bytes = max(0, media_bytes)
         self.c.max_cost_usd = NAN
         self.c.quality_bar = NAN
         self.fill_messages(prompt, messages)
@@ -63,12 +65,11 @@ cdef class Request:
         if labels:
             self.fill_labels(labels)
         if allowed_deployments:
-            self.c.n_allowed_deployments = self.count(allowed_deployments, "constraints.allowed_deployments",
-                                                      MAX_DEPLOYMENTS)
-            self.c.allowed_deployments = self.names(allowed_deployments)
+            self.c.allowed_deployments = self.names(allowed_deployments, "constraints.allowed_deployments",
+                                                    MAX_DEPLOYMENTS, &self.c.n_allowed_deployments)
         if allowed_regions:
-            self.c.n_allowed_regions = self.count(allowed_regions, "constraints.allowed_regions", MAX_REGIONS)
-            self.c.allowed_regions = self.names(allowed_regions)
+            self.c.allowed_regions = self.names(allowed_regions, "constraints.allowed_regions", MAX_REGIONS,
+                                                &self.c.n_allowed_regions)
         if max_cost_usd is not None:
             if not 0 < max_cost_usd < float("inf"):
                 raise invalid("constraints.max_cost_usd", max_cost_usd, "more than 0 US dollars")
@@ -83,7 +84,7 @@ cdef class Request:
             self.c.needs |= <uint32_t> NEEDS[need]
         if not 0 <= n_tools <= MAX_TOOLS:
             raise invalid("requirements.tools", n_tools, f"{MAX_TOOLS} tools")
-        self.c.n_tools = n_tools
+        self.c.n_tools = <uint32_t> n_tools
         self.c.tool_schema_bytes = max(0, tool_schema_bytes)
         if n_tools:
             self.c.needs |= NEED_TOOLS
@@ -102,7 +103,7 @@ cdef class Request:
         if self.messages != self.inline_messages:
             free(self.messages)
 
-    cdef slice_t slice_of(self, object text):
+    cdef slice_t slice_of(self, object text, str field):
         """The text's UTF-8 bytes. Lone surrogates become invalid bytes, which the kernels read as U+FFFD."""
         cdef slice_t slice
         cdef Py_ssize_t size
@@ -115,41 +116,41 @@ cdef class Request:
                 return slice
             except UnicodeEncodeError:
                 encoded = text.encode("utf-8", "surrogatepass")
+        elif isinstance(text, bytes):
+            encoded = bytes(text)
         else:
-            encoded = text
+            raise invalid(field, type(text).__name__, "str or bytes")
         self.kept.append(encoded)
         slice.data = PyBytes_AS_STRING(encoded)
         slice.size = PyBytes_GET_SIZE(encoded)
         return slice
 
     cdef slice_t name(self, str text, str field):
-        cdef slice_t slice = self.slice_of(text)
+        cdef slice_t slice = self.slice_of(text, field)
         if slice.size > MAX_NAME_BYTES:
             raise invalid(field, f"{slice.size} bytes", f"{MAX_NAME_BYTES} bytes")
         return slice
 
-    cdef int count(self, object values, str field, int limit) except -1:
-        n = len(values)
-        if n > limit:
-            raise invalid(field, f"{n} names", f"{limit} names")
-        return n
-
-    cdef const slice_t* names(self, object values) except? NULL:
-        cdef bytearray memory = bytearray(len(values) * sizeof(slice_t))
+    cdef const slice_t* names(self, object values, str field, int limit, int32_t* n) except? NULL:
+        cdef list given = list(values)
+        cdef int i
+        if len(given) > limit:
+            raise invalid(field, f"{len(given)} names", f"{limit} names")
+        n[0] = <int32_t> len(given)
+        cdef bytearray memory = bytearray(len(given) * sizeof(slice_t))
         cdef slice_t* slices = <slice_t*> PyByteArray_AS_STRING(memory)
-        cdef int i = 0
         self.kept.append(memory)
-        for value in values:
-            slices[i] = self.slice_of(value)
-            i += 1
+        for i in range(n[0]):
+            slices[i] = self.slice_of(given[i], field)
         return slices
 
     def fill_labels(self, labels):
         cdef int i = 0
-        if len(labels) > MAX_LABELS:
-            raise invalid("caller.labels", f"{len(labels)} labels", f"{MAX_LABELS} labels")
         # In the order of their keys, so that the digest does not depend on a map's order.
-        for key in sorted(labels):
+        keys = sorted(labels)
+        if len(keys) > MAX_LABELS:
+            raise invalid("caller.labels", f"{len(keys)} labels", f"{MAX_LABELS} labels")
+        for key in keys:
             self.c.labels[i].key = self.name(key, "caller.labels")
             self.c.labels[i].value = self.name(labels[key], "caller.labels")
             i += 1
@@ -189,14 +190,17 @@ cdef class Request:
             if not isinstance(prompt, (str, bytes)):
                 raise invalid("prompt", type(prompt).__name__, "str or bytes")
             self.messages[0].role = ROLE_USER
-            self.messages[0].text = self.slice_of(prompt)
+            self.messages[0].text = self.slice_of(prompt, "prompt")
             self.c.n_messages = 1
             if self.messages[0].text.size > MAX_TEXT_BYTES:
                 raise invalid("prompt", f"{self.messages[0].text.size} bytes", f"{MAX_TEXT_BYTES} bytes")
             return 0
-        if not messages:
-            raise RouteError(Reason.PROMPT_REQUIRED, "prompt" if messages is None else "messages")
-        n = len(messages)
+        if messages is None:
+            raise RouteError(Reason.PROMPT_REQUIRED, "prompt")
+        cdef list given = list(messages)
+        n = len(given)
+        if n == 0:
+            raise RouteError(Reason.PROMPT_REQUIRED, "messages")
         if n > MAX_MESSAGES:
             raise invalid("messages", f"{n} messages", f"{MAX_MESSAGES} messages")
         if n > INLINE_MESSAGES:
@@ -205,24 +209,27 @@ cdef class Request:
                 self.messages = self.inline_messages
                 raise MemoryError()
             self.c.messages = self.messages
-        i = 0
-        for item in messages:
+        for i in range(n):
+            item = given[i]
             message = &self.messages[i]
-            if isinstance(item, tuple):
+            if isinstance(item, tuple) and len(item) == 2:
                 role, text = item
-            else:
+                if not isinstance(text, (str, bytes)):
+                    raise invalid(f"messages[{i}].content", type(text).__name__, "str or bytes")
+            elif isinstance(item, (dict, Mapping)):
                 role = item.get("role", "user")
                 text = self.content_text(item.get("content"), i)
+            else:
+                raise invalid(f"messages[{i}]", type(item).__name__, "a pair of role and text, or a mapping")
             if isinstance(role, int):
                 # A role from a newer contract reads as a user's turn.
                 message.role = role if ROLE_UNSPECIFIED <= role <= ROLE_TOOL else ROLE_UNSPECIFIED
-            elif role in ROLES:
+            elif isinstance(role, str) and role in ROLES:
                 message.role = ROLES[role]
             else:
                 raise invalid(f"messages[{i}].role", role, ", ".join(ROLES))
-            message.text = self.slice_of(text)
+            message.text = self.slice_of(text, "messages")
             total += message.text.size
-            i += 1
         self.c.n_messages = <int32_t> n
         if total > MAX_TEXT_BYTES:
             raise invalid("messages", f"{total} bytes of text", f"{MAX_TEXT_BYTES} bytes")
@@ -240,6 +247,8 @@ cdef class Request:
         for j, part in enumerate(content):
             kind = part.get("type") if isinstance(part, dict) else None
             if kind in ("text", "input_text"):
+                if not isinstance(part.get("text"), str):
+                    raise invalid(f"messages[{i}].content[{j}].text", type(part.get("text")).__name__, "str")
                 texts.append(part["text"])
             elif kind in ("image_url", "image", "input_image"):
                 self.c.needs |= NEED_IMAGE

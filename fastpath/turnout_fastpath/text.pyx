@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """One pass over a text that fills the features of `text_features.FEATURE_NAMES`; text.pyi defines each of them.
 
-Words of up to 15 ASCII letters, digits and underscores, which is nearly all of English and of code, are read 16 bytes
-at a time. Everything else goes character by character.
+Nearly all of English and of code is words of up to 16 ASCII letters, digits and underscores: read_block() goes from one
+to the next, and to the marks between them, by the bits of 64 bytes. Everything else goes character by character.
 """
 
 from libc.stddef cimport size_t
@@ -12,14 +12,27 @@ from libc.string cimport memcmp, memcpy, memset
 from turnout_fastpath.utf8 cimport utf8_next, utf8_put
 
 
-cdef extern from "ascii_word.h" nogil:
-    ctypedef struct ascii_word_t:
-        uint32_t length
-        uint32_t uppers
-        uint32_t digits
-        uint32_t underscores
-        uint64_t[2] key
-    ascii_word_t read_ascii_word(const unsigned char*)
+cdef extern from "ascii_block.h" nogil:
+    enum:
+        ASCII_BLOCK_BYTES
+        ASCII_KEY_BYTES
+    ctypedef struct ascii_block_t:
+        uint64_t words
+        uint64_t uppers
+        uint64_t digits
+        uint64_t underscores
+        uint64_t apostrophes
+        uint64_t marks
+        uint64_t quiet
+        uint64_t telling
+        uint64_t spaces
+        uint64_t foreign
+    ascii_block_t read_ascii_block(const unsigned char*)
+    void read_ascii_key(const unsigned char*, unsigned, uint64_t*, uint64_t*)
+    int count_bits(uint64_t)
+    unsigned lowest_bit(uint64_t)
+    unsigned highest_bit(uint64_t)
+    uint64_t bits_below(unsigned)
 
 
 cdef extern from "unicode_tables.h" nogil:
@@ -51,14 +64,16 @@ cdef extern from "word_classes.h" nogil:
         CLASS_QUESTION
         CLASS_AUXILIARY
         CLASS_CODE
-        CLASS_FAULT
-    enum:
+        FIRST_FAULT_GROUP
+        LANE_PARTS
         FOLD_FIRST
         FOLD_END
+    const uint32_t* group_classes
+    const uint64_t** group_steps
     const unsigned short* letter_fold
-    uint32_t word_classes(uint64_t, uint64_t, uint64_t, uint64_t)
+    uint32_t word_group(uint64_t, uint64_t, uint64_t, uint64_t)
     unsigned sequence_lengths_at(uint32_t)
-    uint32_t sequence_classes(uint64_t)
+    uint32_t sequence_group(uint64_t)
 
 
 # In the order of FEATURE_NAMES.
@@ -73,15 +88,18 @@ cdef enum:
     SOCIAL_WORDS
 
 cdef enum:
-    # The first bits of a word's classes are features, from SOCIAL_WORDS on.
-    CLASS_FEATURES = 0xFFFF
+    # The first classes are features, from SOCIAL_WORDS on.
+    CLASS_FEATURES = 16
+    # No more words than this stand in a block. One byte a class counts 255; the lanes may be emptied within a block.
+    BLOCK_WORDS = 32
+    LANE_LIMIT = 255 - BLOCK_WORDS
     KEY_BYTES = 32
     # Han and kana, and Thai and Lao, write no spaces: their runs are cut into words of so many characters.
     HAN_WORD_CHARS = 2
     THAI_WORD_CHARS = 4
     # A question sequence opens the text when it ends this early.
     OPENING_CHARS = 8
-    FIELD_NAME_BYTES = 32
+    FIELD_NAME_CHARS = 32
     FIELD_NAME_WORDS = 3
 
 
@@ -104,11 +122,15 @@ cdef struct scan_t:
     int32_t[SCRIPT_OTHER + 1] scripts  # letters beyond ASCII
     int32_t ascii_letters
     int32_t word_chars
+    uint64_t[LANE_PARTS] class_lanes  # words of each class, one byte a class, not yet in `counts`
+    int32_t lane_words      # at most so many are in the lanes
     int32_t quotes          # straight double quotes
     size_t non_ascii_bytes
     size_t number_end       # of the last number's digits
     int32_t number_digits
-    size_t chunk            # start of what stands between white space
+    size_t block            # start of the block that is being read
+    uint64_t blanks         # its white space, up to the event that is being read
+    size_t chunk            # start of what stands between white space, as of the start of the block
     size_t slash_chunk      # the chunk of the last slash
     int32_t slashes
     size_t path_chunk       # the last chunk that was counted as a path or URL
@@ -225,15 +247,28 @@ cdef inline void count_char(scan_t* s, size_t bytes, unsigned properties) noexce
         s.counts[DIGITS] += 1
 
 
-cdef void count_classes(scan_t* s, uint32_t classes) noexcept nogil:
-    cdef uint32_t left = classes & CLASS_FEATURES
-    cdef int k = SOCIAL_WORDS
-    while left:
-        s.counts[k] += left & 1
-        left >>= 1
-        k += 1
-    s.counts[QUESTION_WORDS] += (classes & CLASS_QUESTION) != 0
-    s.counts[CODE_WORDS] += (classes & CLASS_CODE) != 0
+cdef void empty_lanes(scan_t* s) noexcept nogil:
+    cdef int k
+    for k in range(CLASS_FEATURES):
+        s.counts[SOCIAL_WORDS + k] += (s.class_lanes[k >> 3] >> (8 * (k & 7))) & 255
+    s.counts[QUESTION_WORDS] += (s.class_lanes[CLASS_QUESTION >> 3] >> (8 * (CLASS_QUESTION & 7))) & 255
+    s.counts[CODE_WORDS] += (s.class_lanes[CLASS_CODE >> 3] >> (8 * (CLASS_CODE & 7))) & 255
+    memset(s.class_lanes, 0, sizeof(s.class_lanes))
+    s.lane_words = 0
+
+
+cdef inline void make_room(scan_t* s, int32_t words) noexcept nogil:
+    """For counting so many more words in the lanes."""
+    if s.lane_words + words > LANE_LIMIT:
+        empty_lanes(s)
+    s.lane_words += words
+
+
+cdef inline void count_group(scan_t* s, uint32_t group) noexcept nogil:
+    """A word or sequence of a group of classes; needs make_room()."""
+    cdef int k
+    for k in range(LANE_PARTS):
+        s.class_lanes[k] += group_steps[group][k]
 
 
 cdef inline void count_words(scan_t* s, int32_t words, int32_t chars, int32_t longest) noexcept nogil:
@@ -266,11 +301,11 @@ cdef bint ends_in(const scan_t* s, size_t at, size_t after, const char* suffix, 
     return after - at >= size and memcmp(s.text + after - size, suffix, size) == 0
 
 
-cdef void look_at_fault(scan_t* s, size_t at, size_t after, uint32_t classes) noexcept nogil:
+cdef void look_at_fault(scan_t* s, size_t at, size_t after, uint32_t group) noexcept nogil:
     """A word before a colon, or one of the class FAULT: does it make a log line?"""
     cdef unsigned char follows = byte_at(s, after)
     cdef size_t i
-    if classes & CLASS_FAULT:
+    if group >= FIRST_FAULT_GROUP:
         if follows == c':' or follows == c']':
             s.line.log = 1
         elif at == s.line.start:
@@ -282,15 +317,13 @@ cdef void look_at_fault(scan_t* s, size_t at, size_t after, uint32_t classes) no
         s.line.log = 1
 
 
-cdef inline void count_word(scan_t* s, size_t at, size_t after, int32_t chars, uint32_t classes) noexcept nogil:
-    cdef unsigned char follows = byte_at(s, after)
-    if classes:
-        if classes & (CLASS_QUESTION | CLASS_AUXILIARY) and s.counts[WORDS] == 0:
-            s.counts[OPENS_WITH_QUESTION] = 1
-        count_classes(s, classes)
-    if classes & CLASS_FAULT or follows == c':':
-        look_at_fault(s, at, after, classes)
+cdef inline void count_word(scan_t* s, size_t at, size_t after, int32_t chars, uint32_t group) noexcept nogil:
+    if s.counts[WORDS] == 0:
+        s.counts[OPENS_WITH_QUESTION] = group_classes[group] & (1 << CLASS_QUESTION | 1 << CLASS_AUXILIARY) != 0
+    if group >= FIRST_FAULT_GROUP or byte_at(s, after) == c':':
+        look_at_fault(s, at, after, group)
     count_words(s, 1, chars, chars)
+    count_group(s, group)
 
 
 cdef inline bint is_call(const scan_t* s, size_t at, size_t after, int32_t chars) noexcept nogil:
@@ -328,8 +361,8 @@ cdef size_t read_any_word(scan_t* s, size_t start) noexcept nogil:
     cdef unsigned char[KEY_BYTES + 8] key
     cdef uint64_t[4] parts
     cdef size_t size = 0, at = start, after, digits_end = start
-    cdef int32_t chars = 0, letters = 0, digits = 0, underscores = 0, leading_digits = 0, identifier = 0
-    cdef uint32_t code, classes = 0
+    cdef int32_t chars = 0, letters = 0, digits = 0, underscores = 0, marks = 0, leading_digits = 0, identifier = 0
+    cdef uint32_t code, group = 0
     cdef unsigned properties
     cdef unsigned char b, before = 0
     memset(key, 0, sizeof(key))
@@ -374,6 +407,8 @@ cdef size_t read_any_word(scan_t* s, size_t start) noexcept nogil:
                     digits += 1
                 elif properties & CHAR_LETTER:
                     letters += 1
+                else:
+                    marks += 1
         chars += 1
         if leading_digits == chars - 1 and digits == chars:
             leading_digits = chars
@@ -390,69 +425,19 @@ cdef size_t read_any_word(scan_t* s, size_t start) noexcept nogil:
             s.counts[IDENTIFIERS] += 1
         if size <= KEY_BYTES:
             memcpy(parts, key, KEY_BYTES)
-            classes = word_classes(parts[0], parts[1], parts[2], parts[3])
-        count_word(s, start, at, chars, classes)
+            group = word_group(parts[0], parts[1], parts[2], parts[3])
+        make_room(s, 1)
+        count_word(s, start, at, chars, group)
+    else:
+        s.counts[PUNCTUATION] += chars - underscores - marks  # apostrophes that join nothing
     return at
-
-
-cdef inline int32_t count_bits(uint32_t bits) noexcept nogil:
-    cdef int32_t n = 0
-    while bits:
-        bits &= bits - 1
-        n += 1
-    return n
-
-
-cdef inline size_t read_word(scan_t* s, size_t at) noexcept nogil:
-    """A word that begins with an ASCII letter, digit or underscore; returns where it ends."""
-    cdef unsigned char[16] rest
-    cdef const unsigned char* p = s.text + at
-    cdef ascii_word_t word
-    cdef size_t after
-    cdef unsigned char follows
-    cdef int32_t others, leading_digits
-    cdef uint32_t lowers
-    if s.end - at < 16:
-        memset(rest, 0, 16)
-        memcpy(rest, p, s.end - at)
-        p = rest
-    word = read_ascii_word(p)
-    after = at + word.length
-    follows = byte_at(s, after)
-    if word.length == 16 or follows >= 128 or follows == 39:
-        return read_any_word(s, at)
-    s.ascii_letters += word.length
-    if word.uppers | word.digits | word.underscores:
-        s.counts[UPPERS] += count_bits(word.uppers)
-        if word.digits | word.underscores:
-            others = count_bits(word.underscores)
-            s.counts[PUNCTUATION] += others
-            s.ascii_letters -= others
-            if others == <int32_t> word.length:
-                return after
-            others = count_bits(word.digits)
-            s.counts[DIGITS] += others
-            s.ascii_letters -= others
-            if word.digits & 1:
-                leading_digits = count_bits(word.digits & ~(word.digits + 1))
-                count_number(s, at, at + leading_digits, leading_digits)
-        lowers = ~(word.uppers | word.digits | word.underscores)
-        if ((lowers << 1) & word.uppers) or (
-                word.underscores and count_bits(word.digits | word.underscores) < <int32_t> word.length):
-            s.counts[IDENTIFIERS] += 1
-        elif follows == c'(':
-            s.counts[IDENTIFIERS] += is_call(s, at, after, word.length)
-    elif follows == c'(':
-        s.counts[IDENTIFIERS] += is_call(s, at, after, word.length)
-    count_word(s, at, after, word.length, word_classes(word.key[0], word.key[1], 0, 0))
-    return after
 
 
 cdef size_t read_run(scan_t* s, size_t start, int word_chars) noexcept nogil:
     """A run of Han and kana, of Thai, or of Hangul, whose words have `word_chars` characters; returns where it ends."""
     cdef size_t at = start, after
     cdef uint64_t history = 0, key
-    cdef uint32_t code, classes
+    cdef uint32_t code, group
     cdef unsigned properties, lengths
     cdef int32_t chars = 0
     cdef int k
@@ -465,17 +450,18 @@ cdef size_t read_run(scan_t* s, size_t start, int word_chars) noexcept nogil:
         count_char(s, after - at, properties)
         at = after
         chars += 1
-        history = history << 16 | (code if code < 0x10000 else 0)
-        lengths = sequence_lengths_at(code)
+        history = history << 16 | (code if code < 0x10000 else 0xFFFF)
+        lengths = sequence_lengths_at(code) & <unsigned> bits_below(chars)
         k = 16
         while lengths:
             if lengths & 1:
                 key = history & ~(<uint64_t> 0) >> (64 - k)
-                classes = sequence_classes(key)
-                if classes & CLASS_QUESTION and s.counts[WORDS] == 0 and chars <= OPENING_CHARS:
-                    s.counts[OPENS_WITH_QUESTION] = 1
-                if classes:
-                    count_classes(s, classes)
+                group = sequence_group(key)
+                if group:
+                    make_room(s, 1)
+                    count_group(s, group)
+                    if s.counts[WORDS] == 0 and chars <= OPENING_CHARS and group_classes[group] >> CLASS_QUESTION & 1:
+                        s.counts[OPENS_WITH_QUESTION] = 1
             lengths >>= 1
             k += 16
     count_words(s, (chars + word_chars - 1) // word_chars, chars, chars if chars < word_chars else word_chars)
@@ -505,13 +491,15 @@ cdef bint closes_sentence(const scan_t* s, size_t i) noexcept nogil:
 
 cdef void look_at_field(scan_t* s, size_t colon) noexcept nogil:
     """The first colon of a line: is what stands before it a short name?"""
-    cdef size_t i
-    cdef int32_t words = s.counts[WORDS] - s.line.words
-    if colon - s.line.start > FIELD_NAME_BYTES or not 1 <= words <= FIELD_NAME_WORDS:
+    cdef size_t at = s.line.start
+    cdef int32_t chars = 0, words = s.counts[WORDS] - s.line.words
+    if not 1 <= words <= FIELD_NAME_WORDS:
         return
-    for i in range(s.line.start, colon):
-        if not FLAGS[s.text[i]] & IS_IN_FIELD_NAME:
+    while at < colon:
+        if not FLAGS[s.text[at]] & IS_IN_FIELD_NAME or chars == FIELD_NAME_CHARS:
             return
+        utf8_next(s.text, s.end, &at)
+        chars += 1
     s.counts[FIELD_LINES] += 1
 
 
@@ -570,26 +558,35 @@ cdef bint is_operation(const scan_t* s, size_t i, unsigned char b) noexcept nogi
     return is_digit(left) or is_digit(right)
 
 
-cdef inline void count_path(scan_t* s) noexcept nogil:
-    if s.path_chunk != s.chunk:
-        s.path_chunk = s.chunk
+cdef inline size_t chunk_start(const scan_t* s, size_t i) noexcept nogil:
+    """Behind the last white space before `i`, a place in the block."""
+    cdef uint64_t blanks = s.blanks & bits_below(<unsigned> (i - s.block))
+    cdef size_t start = s.block + highest_bit(blanks) + 1 if blanks else 0
+    return start if start > s.chunk else s.chunk
+
+
+cdef inline void count_path(scan_t* s, size_t i) noexcept nogil:
+    cdef size_t chunk = chunk_start(s, i)
+    if s.path_chunk != chunk:
+        s.path_chunk = chunk
         s.counts[PATHS_AND_URLS] += 1
 
 
 cdef void look_at_slash(scan_t* s, size_t i) noexcept nogil:
     cdef unsigned char before = byte_at(s, i - 1), follows = byte_at(s, i + 1)
+    cdef size_t chunk = chunk_start(s, i)
     if before == c':' and follows == c'/':
-        count_path(s)
+        count_path(s, i)
     elif before != c'<' and (is_letter(follows) or follows == c'.' or follows == c'_'):
-        if i == s.chunk or FLAGS[before] & IS_BEFORE_PATH:
-            count_path(s)
+        if i == chunk or FLAGS[before] & IS_BEFORE_PATH:
+            count_path(s, i)
             return
-        if s.slash_chunk != s.chunk:
-            s.slash_chunk = s.chunk
+        if s.slash_chunk != chunk:
+            s.slash_chunk = chunk
             s.slashes = 0
         s.slashes += 1
         if s.slashes == 2:
-            count_path(s)
+            count_path(s, i)
 
 
 cdef size_t read_active_mark(scan_t* s, size_t i, unsigned char b) noexcept nogil:
@@ -600,8 +597,8 @@ cdef size_t read_active_mark(scan_t* s, size_t i, unsigned char b) noexcept nogi
         s.counts[QUESTION_MARKS] += b == c'?'
         if s.sentence_open and closes_sentence(s, after):
             end_sentence(s)
-        elif b == c'.' and before == c'w' and i >= s.chunk + 3 and memcmp(s.text + i - 3, "www", 3) == 0:
-            count_path(s)
+        elif b == c'.' and before == c'w' and i >= chunk_start(s, i) + 3 and memcmp(s.text + i - 3, "www", 3) == 0:
+            count_path(s, i)
     elif b == c'(':
         s.counts[ANSWER_OPTIONS] += (65 <= (follows & 0xDF) <= 74 and byte_at(s, i + 2) == c')' and is_blank(before)
                                      and is_blank(byte_at(s, i + 3)))
@@ -631,13 +628,12 @@ cdef size_t read_active_mark(scan_t* s, size_t i, unsigned char b) noexcept nogi
     elif b == c'\\':
         third = byte_at(s, i + 2)
         if before == c':' and is_letter(follows):
-            count_path(s)
+            count_path(s, i)
         elif (is_letter(follows) and is_letter(third)) or follows == c'(' or follows == c'[':
             s.counts[LATEX_MARKS] += 1
     elif b == c'$':
         if follows == c'$':
             s.counts[LATEX_MARKS] += 1
-            s.counts[PUNCTUATION] += 1
             s.line.dollar_open = 0
             after = i + 2
         elif s.line.dollar_open and not is_blank(before) and not is_digit(follows):
@@ -650,11 +646,10 @@ cdef size_t read_active_mark(scan_t* s, size_t i, unsigned char b) noexcept nogi
         s.counts[MONEY_AND_PERCENT] += is_digit(before) or (before == 32 and is_digit(byte_at(s, i - 2)))
     elif b == c'@':
         if KIND[before] == BYTE_WORD and KIND[follows] == BYTE_WORD:
-            count_path(s)
+            count_path(s, i)
     elif b == c'`':
         while byte_at(s, after) == c'`':
             after += 1
-        s.counts[PUNCTUATION] += after - i - 1
         s.line.backticks += after - i <= 2
     elif b == c'|':
         s.line.pipes += before != c'|' and follows != c'|'
@@ -664,7 +659,6 @@ cdef size_t read_active_mark(scan_t* s, size_t i, unsigned char b) noexcept nogi
 cdef inline size_t read_mark(scan_t* s, size_t i, unsigned char b) noexcept nogil:
     cdef unsigned char before = byte_at(s, i - 1)
     cdef uint64_t pairs = MARKS_AFTER[before] >> MARK_BIT[b]
-    s.counts[PUNCTUATION] += 1
     s.counts[JSON_MARKS] += <int32_t> ((pairs >> 32) & 1)
     s.counts[CODE_MARKS] += <int32_t> (pairs & 1) + (b == c'{' or b == c'}')
     if before == b and byte_at(s, i - 2) == b:
@@ -672,6 +666,20 @@ cdef inline size_t read_mark(scan_t* s, size_t i, unsigned char b) noexcept nogi
     if FLAGS[b] & IS_ACTIVE:
         return read_active_mark(s, i, b)
     return i + 1
+
+
+cdef bint look_at_word(scan_t* s, size_t at, size_t after, uint64_t letters, uint64_t digits,
+                       bint underscores, bint camels) noexcept nogil:
+    """A short word that is not plain, given which of its bytes are letters and digits; is it a word?"""
+    cdef int32_t n_digits
+    if not letters | digits:
+        return 0
+    if digits & 1:
+        n_digits = lowest_bit(~digits)
+        count_number(s, at, at + n_digits, n_digits)
+    if camels or (underscores and letters) or is_call(s, at, after, <int32_t> (after - at)):
+        s.counts[IDENTIFIERS] += 1
+    return 1
 
 
 cdef bint is_date(const scan_t* s, size_t i) noexcept nogil:
@@ -737,9 +745,8 @@ cdef void look_at_opening(scan_t* s, size_t i, int indented) noexcept nogil:
             s.line.log = 1
 
 
-cdef inline size_t open_line(scan_t* s, size_t start) noexcept nogil:
-    """Begins the line at `start`; returns where its content begins."""
-    cdef size_t i = start
+cdef inline size_t open_line(scan_t* s, size_t start, size_t i) noexcept nogil:
+    """Begins the line at `start`, which is blank up to `i`; returns where its content begins."""
     memset(&s.line, 0, sizeof(line_t))
     while i < s.end and is_blank(s.text[i]) and s.text[i] != 10:
         i += 1
@@ -760,6 +767,105 @@ cdef inline void close_line(scan_t* s) noexcept nogil:
     s.counts[TABLE_LINES] += s.line.pipes >= 2 or s.line.tabs >= 2
     s.counts[INLINE_CODE_SPANS] += s.line.backticks >> 1
     s.counts[LOG_LINES] += s.line.log
+
+
+cdef size_t read_block(scan_t* s, size_t start) noexcept nogil:
+    """Reads on from `start`, which lies in no word begun before, for some 64 bytes; returns where to go on."""
+    cdef unsigned char[ASCII_BLOCK_BYTES + ASCII_KEY_BYTES] padded
+    cdef const unsigned char* p = s.text + start
+    cdef unsigned stop = ASCII_BLOCK_BYTES, k, end
+    cdef size_t left = s.end - start, after = 0
+    cdef ascii_block_t block
+    cdef uint64_t words, joined, joining, letters, camels, starts, ends, plain, counted, events, low, high
+    cdef int32_t chars
+    cdef uint32_t group
+    cdef unsigned char b
+    if left < ASCII_BLOCK_BYTES + ASCII_KEY_BYTES:
+        memset(padded, 0, sizeof(padded))
+        memcpy(padded, p, left)
+        p = padded
+        if left < ASCII_BLOCK_BYTES:
+            stop = <unsigned> left
+    block = read_ascii_block(p)
+    joined = block.apostrophes & (block.words << 1) & (block.words >> 1)
+    # Behind these bytes a word may go on.
+    joining = block.foreign | (block.apostrophes & (block.foreign >> 1 | <uint64_t> 1 << 63))
+    words = block.words | joined
+    if words >> 63:
+        # The last word may go on behind the block: it begins the next one.
+        stop = highest_bit(~words) + 1 if ~words else 0
+        if stop == 0:
+            return read_any_word(s, start)
+    make_room(s, BLOCK_WORDS)
+    s.block = start
+    s.blanks = block.spaces
+    letters = words & ~(block.digits | block.underscores | joined)
+    camels = block.uppers & ((letters & ~block.uppers) << 1)
+    starts = words & ~(words << 1)
+    ends = ~words & (words << 1)
+    # Adding its start to a word carries through to its end, unless a bit is missing on the way.
+    plain = ((words & ~(block.digits | block.underscores | camels)) + starts) & ends & ~(joining | block.telling)
+    if s.counts[WORDS] == 0:
+        plain = 0
+    counted = bits_below(stop)
+    # Quiet marks matter in pairs alone.
+    events = (starts | ~(words | block.spaces | (block.quiet & ~(block.marks << 1 | 1)))) & counted
+    while events:
+        k = lowest_bit(events)
+        events &= events - 1
+        if starts >> k & 1:
+            end = lowest_bit(ends)
+            ends &= ends - 1
+            chars = end - k
+            if plain >> end & 1 and chars <= ASCII_KEY_BYTES:
+                read_ascii_key(p + k, chars, &low, &high)
+                group = word_group(low, high, 0, 0)
+                count_words(s, 1, chars, chars)
+                count_group(s, group)
+                if group >= FIRST_FAULT_GROUP:
+                    look_at_fault(s, start + k, start + end, group)
+                continue
+            if chars <= ASCII_KEY_BYTES and not joining >> end & 1:
+                low = bits_below(end) & ~bits_below(k)
+                if look_at_word(s, start + k, start + end, (letters & low) >> k, (block.digits & low) >> k,
+                                block.underscores & low != 0, camels & low != 0):
+                    read_ascii_key(p + k, chars, &low, &high)
+                    count_word(s, start + k, start + end, chars, word_group(low, high, 0, 0))
+                else:
+                    s.counts[PUNCTUATION] += count_bits(joined & low)
+                continue
+            after = read_any_word(s, start + k)
+        else:
+            b = p[k]
+            if KIND[b] == BYTE_MARK:
+                after = read_mark(s, start + k, b)
+                if after == start + k + 1:
+                    continue
+                if after > start + stop:
+                    s.counts[PUNCTUATION] += <int32_t> (after - start - stop)
+            elif b >= 128:
+                after = read_other(s, start + k)
+            elif b == 10:
+                close_line(s)
+                low = ~(block.spaces >> k >> 1)
+                after = open_line(s, start + k + 1, start + k + 1 + (lowest_bit(low) if low else 0))
+            else:
+                if KIND[b] == BYTE_SPACE:
+                    s.blanks |= <uint64_t> 1 << k
+                    s.line.tabs += b == 9
+                continue
+        # Read one by one up to `after`, and counted there if it was a word.
+        if KIND[p[k]] != BYTE_MARK:
+            counted &= bits_below(k) | ~bits_below(<unsigned> (after - start))
+        events &= ~bits_below(<unsigned> (after - start))
+        ends &= ~bits_below(<unsigned> (after - start + 1))
+    s.ascii_letters += count_bits(letters & counted)
+    s.counts[UPPERS] += count_bits(block.uppers & counted)
+    s.counts[PUNCTUATION] += count_bits(block.marks & ~joined & counted)
+    if block.digits:
+        s.counts[DIGITS] += count_bits(block.digits & counted)
+    s.chunk = chunk_start(s, start + stop)
+    return after if after > start + stop else start + stop
 
 
 cdef size_t scanned_bytes(const unsigned char* text, size_t n) noexcept nogil:
@@ -815,28 +921,22 @@ cdef void text_scan(const unsigned char* text, size_t n, float* values) noexcept
     s.text = text
     s.end = scanned_bytes(text, n)
     s.number_end = s.slash_chunk = s.path_chunk = <size_t> -2
-    i = open_line(&s, 0)
+    i = open_line(&s, 0, 0)
     while i < s.end:
         b = text[i]
-        if b == 32:
+        if b >= 128:
+            i = read_other(&s, i)
+        elif b == 32:
             i += 1
             s.chunk = i
-        elif KIND[b] == BYTE_WORD:
-            i = read_word(&s, i)
-        elif b >= 128:
-            i = read_other(&s, i)
-        elif KIND[b] == BYTE_MARK:
-            i = read_mark(&s, i, b)
         elif b == 10:
             close_line(&s)
-            i = open_line(&s, i + 1)
+            i = open_line(&s, i + 1, i + 1)
         else:
-            i += 1
-            if KIND[b] == BYTE_SPACE:
-                s.chunk = i
-                s.line.tabs += b == 9
+            i = read_block(&s, i)
     close_line(&s)
     end_sentence(&s)
+    empty_lanes(&s)
     write_values(&s, n, values)
 
 

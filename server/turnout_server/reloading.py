@@ -8,17 +8,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from turnout_fastpath import BundleError, PolicyDocumentError, PolicyError, Snapshot, StateBlock
+from turnout_fastpath import BundleError, PolicyDocumentError, PolicyError, Snapshot, StateBlock, load_policy
 from turnout_fastpath import compile_snapshot as compile_core
-from turnout_fastpath import load_policy
 from turnout_fastpath.bundle import DEFAULT_BUNDLE
 from turnout_fastpath.policy_document import DEFAULT_POLICY
 
 from turnout_server.observability.logs import describe_cause, get_logger
-from turnout_server.observability.metrics import Metrics
+from turnout_server.observability.metrics import RELOADS, Metrics
 from turnout_server.routing import Router, revisions_of
 
-# Modification time in nanoseconds, size and inode: editors change the first, copies the second, renames the third.
+# Modification time in nanoseconds, size, inode: of writing in place, copying and renaming, none escapes all.
 FileMark = tuple[int, int, int] | None
 
 
@@ -47,10 +46,18 @@ class Source:
         Raises:
             ConfigurationError: says what is wrong with which file.
         """
+        document = self.document()
         try:
-            return compile_core(self.bundle, self.document(), state)
-        except (BundleError, PolicyDocumentError, PolicyError) as error:
+            return compile_core(self.bundle, document, state)
+        except PolicyError as error:
+            raise ConfigurationError(f"{self.policy or DEFAULT_POLICY}: {error}") from error
+        except BundleError as error:
             raise ConfigurationError(str(error)) from error
+        except KeyError as error:
+            raise ConfigurationError(f"{self._manifest()}: no field {error}") from error
+        except (ValueError, RuntimeError) as error:
+            # What one of the core's kernels says of its own part.
+            raise ConfigurationError(f"{self.bundle or DEFAULT_BUNDLE}: {error}") from error
 
     def document(self) -> dict[str, Any]:
         """The resolved policy document.
@@ -60,7 +67,10 @@ class Source:
         """
         if self.policy is None:
             # The shipped policy, resolved when the package was built: no YAML, no pydantic.
-            return load_policy(None)
+            try:
+                return load_policy(None)
+            except PolicyDocumentError as error:
+                raise ConfigurationError(str(error)) from error
         from turnout_server.policy_file import PolicyFileError, load_policy_file, resolve
 
         try:
@@ -70,13 +80,14 @@ class Source:
 
     def marks(self) -> tuple[FileMark, FileMark]:
         """What tells that a file is another than it was."""
-        policy = DEFAULT_POLICY if self.policy is None else self.policy
-        bundle = DEFAULT_BUNDLE if self.bundle is None else self.bundle
-        return _mark(policy), _mark(bundle / "manifest.json")
+        return _mark(self.policy or DEFAULT_POLICY), _mark(self._manifest())
+
+    def _manifest(self) -> Path:
+        return (self.bundle or DEFAULT_BUNDLE) / "manifest.json"
 
 
 class Reloader:
-    """Keeps a router's snapshot up with the files. What is broken changes nothing, but is logged and counted."""
+    """Keeps a router's snapshot up with the files; what is broken changes nothing, but is logged, counted."""
 
     def __init__(self, source: Source, router: Router, metrics: Metrics) -> None:
         self._source = source
@@ -103,7 +114,7 @@ class Reloader:
             # Before the files are read: a change while they are read is then seen at the next look.
             self._marks = await asyncio.to_thread(self._source.marks)
             result = await self._reload()
-        self._metrics.count_reload(result)
+        self._metrics.count(RELOADS, result).add()
         return result
 
     async def _reload(self) -> ReloadResult:

@@ -132,8 +132,8 @@ class Decision:
     """Which tier and deployment should answer, and why.
 
     Attributes:
-        fell_back: True where the service gave no decision and `route_or` took the caller's default tier; all that is
-            known then is `tier` and one reason, of kind DEFAULT, that names the failure.
+        fell_back: True where the service gave no decision and `route_or` took the caller's default tier; all
+            that is known then is `tier` and one reason, of kind DEFAULT, that names the failure.
     """
 
     tier: str

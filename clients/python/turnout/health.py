@@ -1,7 +1,7 @@
 """The standard health check, grpc.health.v1.Health/Check, without the package grpcio-health-checking.
 
-Both messages have one field, number 1, and so the wire form of a wrapper type: HealthCheckRequest.service that of
-StringValue, HealthCheckResponse.status that of Int32Value.
+Both messages have one field, number 1, and so the wire form of a wrapper type: HealthCheckRequest.service
+that of StringValue, HealthCheckResponse.status that of Int32Value.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The service config that the clients of all languages share: retries, throttling, default deadlines.
 
-gRPC takes a `timeout` of the service config as a ceiling of the caller's own deadline. Here it is a default, so the
-timeouts are read from the file and left out of what the channel is given.
+gRPC takes a `timeout` of the service config as a ceiling of the caller's own deadline. Here it is a default,
+so the timeouts are read from the file and left out of what the channel is given.
 """
 
 from __future__ import annotations

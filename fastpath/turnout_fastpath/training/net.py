@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 
+# Standard deviations beyond which an input counts no further: one strange value must not decide.
+CLIP = 6.0
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -39,7 +42,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Net:
-    """scores = x @ direct + relu(x @ inner + inner_bias) @ outer + bias, with x standardised before."""
+    """scores = x @ direct + relu(x @ inner + inner_bias) @ outer + bias, x standardised and clipped to +-CLIP before."""
 
     mean: Floats
     scale: Floats
@@ -51,7 +54,7 @@ class Net:
 
     def scores(self, rows: Floats) -> Floats:
         """(n, outputs): the class logits of each group, then binary logits, then values."""
-        x = (rows - self.mean) * self.scale
+        x = np.clip((rows - self.mean) * self.scale, -CLIP, CLIP)
         hidden = np.maximum(x @ self.inner + self.inner_bias, 0)
         result: Floats = x @ self.direct + hidden @ self.outer + self.bias
         return result
@@ -76,11 +79,11 @@ class NetSettings:
     """How a net is fitted."""
 
     hidden: int = 32
-    epochs: int = 24
+    epochs: int = 18
     batch: int = 256
     rate: float = 3e-3
     decay: float = 2e-2
-    dropout: float = 0.2
+    dropout: float = 0.15
     value_share: float = 2.0
 
 
@@ -114,7 +117,7 @@ def fit_net(
     """
     random = np.random.default_rng(seed)
     mean, scale = scaling
-    x = np.clip((rows - mean) * scale, -6, 6).astype(np.float32)
+    x = np.clip((rows - mean) * scale, -CLIP, CLIP).astype(np.float32)
     n, d = x.shape
     outputs = sum(widths) + targets.binary.shape[1] + targets.values.shape[1]
     h = settings.hidden

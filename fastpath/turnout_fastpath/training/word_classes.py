@@ -2,10 +2,10 @@
 
     python -m turnout_fastpath.training.word_classes OUT [--check]
 
-Words are listed by class and language and match case-blind, without accents, as whole words. Chinese, Japanese
-and Korean entries are sequences of 1 to 4 characters and match anywhere in a run of Han, kana or Hangul. A word
-may be in several classes. A word of one language matches in all of them, so those that mean something else and
-common in another language are left out (German "was", Italian "come").
+Words are listed by class and language and match case-blind, without accents, as whole words. Chinese, Japanese and
+Korean entries are sequences of 1 to 4 characters that match anywhere in a run of Han, kana or Hangul. A word may be
+in several classes. A word of one language matches in all of them, so those that mean something common and different
+in another language are left out (German "was", Italian "come").
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import enum
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 KEY_BYTES = 32
@@ -561,13 +562,15 @@ def collect() -> tuple[dict[str, int], dict[str, int]]:
 U64 = (1 << 64) - 1
 WORD_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
 SLOT_FACTOR = 0xFF51AFD7ED558CCD
-ENTRY_BITS = 12  # of a slot's 16; the others hold bits of the hash
-SLOT_BITS = 13
+SLOT_BITS = 12
 BUCKET_BITS = 10
-TAG_SHIFT = 44
+TAG_BITS = 4
+ENTRY_BITS = 16 - TAG_BITS
+TAG_SHIFT = 64 - BUCKET_BITS - SLOT_BITS - TAG_BITS
 SEQUENCE_BITS = 11
 ENDING_BITS = 11
 ENDING_FACTOR = 0x9E3779B1
+LANE_PARTS = (len(WordClass) + 7) // 8
 
 
 def word_key(word: str) -> tuple[int, ...]:
@@ -576,35 +579,64 @@ def word_key(word: str) -> tuple[int, ...]:
     return tuple(int.from_bytes(data[at : at + 8], "little") for at in range(0, KEY_BYTES, 8))
 
 
-def hash_key(key: Sequence[int]) -> int:
-    """The hash of word_classes() in the header."""
-    mixed = sum(part * factor for part, factor in zip(key, WORD_FACTORS, strict=True)) & U64
-    return mixed ^ mixed >> 32
+@dataclass(frozen=True)
+class WordTable:
+    """A perfect hash by displacement (Belazzougui, Botelho and Dietzfelbinger 2009).
+
+    The first bits of a key's hash are its bucket, its slot before displacement and its tag. A slot holds the number of
+    an entry, 0 for none, and over it the tag of its key, so that few other words look at the entry.
+    """
+
+    factors: tuple[int, ...]
+    slots: list[int]
+    shifts: list[int]
 
 
-def place_words(keys: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
-    """A perfect hash by displacement (Belazzougui, Botelho and Dietzfelbinger 2009): slots and displacements.
+def hash_key(key: Sequence[int], factors: Sequence[int]) -> tuple[int, int, int]:
+    """Bucket, slot before displacement and tag."""
+    mixed = sum(part * factor for part, factor in zip(key, factors, strict=True)) & U64
+    first = mixed >> TAG_SHIFT
+    return (
+        first >> (SLOT_BITS + TAG_BITS),
+        first >> TAG_BITS & ((1 << SLOT_BITS) - 1),
+        first & ((1 << TAG_BITS) - 1),
+    )
 
-    A slot holds the number of an entry plus one, under 4 further bits of its hash.
+
+def try_factors(keys: Sequence[tuple[int, ...]], factors: tuple[int, ...]) -> WordTable | None:
+    """The table with these factors, if there is one."""
+    buckets: dict[int, list[tuple[int, int]]] = {}
+    for number, key in enumerate(keys, 1):
+        bucket, place, tag = hash_key(key, factors)
+        buckets.setdefault(bucket, []).append((tag << ENTRY_BITS | number, place))
+    slots = [0] * (1 << SLOT_BITS)
+    shifts = [0] * (1 << BUCKET_BITS)
+    for bucket, members in sorted(buckets.items(), key=lambda item: (-len(item[1]), item[0])):
+        for shift in range(1 << SLOT_BITS):
+            places = {place ^ shift for _, place in members}
+            if len(places) == len(members) and not any(slots[place] for place in places):
+                break
+        else:
+            return None
+        shifts[bucket] = shift
+        for slot, place in members:
+            slots[place ^ shift] = slot
+    return WordTable(factors, slots, shifts)
+
+
+def place_words(keys: Sequence[tuple[int, ...]]) -> WordTable:
+    """The table of the first factors that have one.
+
+    Raises:
+        ValueError: too many words.
     """
     if len(keys) >= 1 << ENTRY_BITS:
         raise ValueError(f"{len(keys)} words, limit: {(1 << ENTRY_BITS) - 1}")
-    buckets: dict[int, list[int]] = {}
-    for number, key in enumerate(keys):
-        buckets.setdefault(hash_key(key) & ((1 << BUCKET_BITS) - 1), []).append(number)
-    slots = [0] * (1 << SLOT_BITS)
-    shifts = [0] * (1 << BUCKET_BITS)
-    for bucket, numbers in sorted(buckets.items(), key=lambda item: (-len(item[1]), item[0])):
-        for shift in range(256):
-            places = [((hash_key(keys[n]) ^ shift) * SLOT_FACTOR & U64) >> (64 - SLOT_BITS) for n in numbers]
-            if len(set(places)) == len(places) and not any(slots[place] for place in places):
-                break
-        else:
-            raise ValueError(f"no displacement for bucket {bucket} of {len(numbers)} words; change a factor")
-        shifts[bucket] = shift
-        for number, place in zip(numbers, places, strict=True):
-            slots[place] = number + 1 | (hash_key(keys[number]) >> TAG_SHIFT & 15) << ENTRY_BITS
-    return slots, shifts
+    for step in range(100):
+        table = try_factors(keys, tuple(factor + 2 * step for factor in WORD_FACTORS))
+        if table:
+            return table
+    raise ValueError(f"{len(keys)} words find no place in {1 << SLOT_BITS} slots")
 
 
 def sequence_key(sequence: str) -> int:
@@ -615,51 +647,58 @@ def sequence_key(sequence: str) -> int:
     return key
 
 
-def place_sequences(sequences: Mapping[str, int]) -> tuple[list[tuple[int, int]], list[int]]:
+def place_sequences(groups: Mapping[str, int]) -> tuple[list[tuple[int, int]], list[int]]:
     """Open addressing by key; and the lengths of the sequences that end in a character, by its hash."""
     slots = [(0, 0)] * (1 << SEQUENCE_BITS)
     lengths = [0] * (1 << ENDING_BITS)
-    for sequence, mask in sequences.items():
+    for sequence, group in groups.items():
         key = sequence_key(sequence)
         place = (key * SLOT_FACTOR & U64) >> (64 - SEQUENCE_BITS)
         while slots[place][0]:
             place = (place + 1) % len(slots)
-        slots[place] = (key, mask)
+        slots[place] = (key, group)
         ending = (ord(sequence[-1]) * ENDING_FACTOR & 0xFFFFFFFF) >> (32 - ENDING_BITS)
         lengths[ending] |= 1 << len(sequence) - 1
     return slots, lengths
 
 
 def fold_entry(code: int) -> int:
-    """fold_letter() of a code point: 0 nothing, from 0x8000 two ASCII letters of 7 bits, else a code point."""
+    """fold_letter() of a code point: 0 nothing, from 0x8000 two ASCII letters of 7 bits, else one letter."""
     folded = fold_letter(chr(code))
     if len(folded) == 2:
         return 0x8000 | ord(folded[0]) << 7 | ord(folded[1])
     return ord(folded) if folded else 0
 
 
-def array(kind: str, name: str, values: Sequence[str]) -> str:
-    """A C array, wrapped."""
+def array(kind: str, name: str, values: Sequence[str], size: int | None = None) -> str:
+    """A C array, wrapped; `size` is that of the last dimension, unless it is the number of values."""
     lines = [""]
     for value in values:
         if len(lines[-1]) + len(value) > 116:
             lines.append("")
         lines[-1] += value + ","
-    return f"static const {kind} {name}[{len(values)}] = {{\n" + "\n".join(lines) + "\n};\n"
+    return f"static const {kind} {name}[{size or len(values)}] = {{\n" + "\n".join(lines) + "\n};\n"
 
 
-FUNCTIONS = f"""
-/* The classes of a folded word of up to {KEY_BYTES} bytes, as little-endian numbers padded with zero bytes. */
-static inline uint32_t word_classes(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {{
-  uint64_t hash = a * {WORD_FACTORS[0]:#x}u + b * {WORD_FACTORS[1]:#x}u +
-                  c * {WORD_FACTORS[2]:#x}u + d * {WORD_FACTORS[3]:#x}u;
-  hash ^= hash >> 32;
-  uint64_t shift = word_shifts[hash & {(1 << BUCKET_BITS) - 1}];
-  unsigned slot = word_slots[((hash ^ shift) * {SLOT_FACTOR:#x}u) >> {64 - SLOT_BITS}];
-  if (slot >> {ENTRY_BITS} != (hash >> {TAG_SHIFT} & 15) || slot == 0) return 0;
-  const word_entry_t *entry = &word_entries[(slot & {(1 << ENTRY_BITS) - 1}) - 1];
-  if (entry->key[0] != a || entry->key[1] != b || entry->key[2] != c || entry->key[3] != d) return 0;
-  return entry->classes;
+def lanes(mask: int) -> tuple[int, ...]:
+    """A one in the byte of every class of a mask, eight classes a number."""
+    ones = [sum(1 << 8 * k for k in range(8) if mask >> 8 * part + k & 1) for part in range(LANE_PARTS)]
+    return tuple(ones)
+
+
+def functions(factors: Sequence[int]) -> str:
+    """The C functions over the tables."""
+    return f"""
+/* The group of a folded word of up to {KEY_BYTES} bytes, as little-endian numbers padded with zero bytes; 0: none.
+   Without branches, since no predictor knows which words a text has. */
+static inline uint32_t word_group(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {{
+  uint64_t hash = a * {factors[0]:#x}u + b * {factors[1]:#x}u + c * {factors[2]:#x}u + d * {factors[3]:#x}u;
+  uint64_t place = hash >> {64 - BUCKET_BITS - SLOT_BITS} ^ word_shifts[hash >> {64 - BUCKET_BITS}];
+  uint32_t slot = word_slots[place & {(1 << SLOT_BITS) - 1}];
+  uint32_t same_tag = slot >> {ENTRY_BITS} == (hash >> {TAG_SHIFT} & {(1 << TAG_BITS) - 1});
+  const word_entry_t *entry = &word_entries[slot & {(1 << ENTRY_BITS) - 1} & -same_tag];
+  uint64_t difference = (entry->key[0] ^ a) | (entry->key[1] ^ b) | (entry->key[2] ^ c) | (entry->key[3] ^ d);
+  return entry->group & -(uint32_t)(difference == 0);
 }}
 
 /* Bit k: some sequence of k + 1 characters may end in this one. */
@@ -667,11 +706,11 @@ static inline unsigned sequence_lengths_at(uint32_t code) {{
   return sequence_lengths[(code * {ENDING_FACTOR:#x}u) >> {32 - ENDING_BITS}];
 }}
 
-/* The classes of a sequence, given as 16 bits a character. */
-static inline uint32_t sequence_classes(uint64_t key) {{
+/* The group of a sequence, given as 16 bits a character. */
+static inline uint32_t sequence_group(uint64_t key) {{
   uint64_t place = (key * {SLOT_FACTOR:#x}u) >> {64 - SEQUENCE_BITS};
   while (sequence_slots[place].key != 0) {{
-    if (sequence_slots[place].key == key) return sequence_slots[place].classes;
+    if (sequence_slots[place].key == key) return sequence_slots[place].group;
     place = (place + 1) & {(1 << SEQUENCE_BITS) - 1};
   }}
   return 0;
@@ -684,28 +723,39 @@ def render() -> str:
     """The header's text."""
     words, sequences = collect()
     keys = [word_key(word) for word in words]
-    slots, shifts = place_words(keys)
-    sequence_slots, lengths = place_sequences(sequences)
+    table = place_words(keys)
+    # Words of equal classes share a group; those of the class FAULT come last.
+    masks = sorted({0, *words.values(), *sequences.values()})
+    groups = {mask: group for group, mask in enumerate(masks)}
+    first_fault = sum(mask < 1 << WordClass.FAULT for mask in masks)
+    sequence_slots, lengths = place_sequences({word: groups[mask] for word, mask in sequences.items()})
     entries = [
-        f"{{{{{','.join(f'{part:#x}' if part else '0' for part in key)}}},{mask:#x}}}"
-        for key, mask in zip(keys, words.values(), strict=True)
+        f"{{{{{','.join(f'{part:#x}' if part else '0' for part in key)}}},{groups[mask]}}}"
+        for key, mask in zip([(0, 0, 0, 0), *keys], [0, *words.values()], strict=True)
     ]
+    steps = [f"{{{','.join(f'{part:#x}' for part in lanes(mask))}}}" for mask in masks]
     return "".join(
         [
             "/* Generated by turnout_fastpath.training.word_classes; do not edit. */\n",
             "#ifndef TURNOUT_WORD_CLASSES_H\n#define TURNOUT_WORD_CLASSES_H\n#include <stdint.h>\n\n",
-            "enum { " + ", ".join(f"CLASS_{c.name} = {1 << c:#x}" for c in WordClass) + " };\n",
+            "enum { " + ", ".join(f"CLASS_{c.name} = {c}" for c in WordClass) + " };\n",
+            f"enum {{ FIRST_FAULT_GROUP = {first_fault}, LANE_PARTS = {LANE_PARTS} }};\n",
             f"enum {{ FOLD_FIRST = {FOLD_FIRST:#x}, FOLD_END = {FOLD_END:#x} }};\n",
-            "typedef struct { uint64_t key[4]; uint32_t classes; } word_entry_t;\n",
-            "typedef struct { uint64_t key; uint32_t classes; } sequence_entry_t;\n\n",
+            "typedef struct { uint64_t key[4]; uint32_t group; } word_entry_t;\n",
+            "typedef struct { uint64_t key; uint32_t group; } sequence_entry_t;\n\n",
+            "/* Bit k: the class k. */\n",
+            array("uint32_t", "group_classes", [f"{mask:#x}" for mask in masks]),
+            "/* A one in the byte of each class, to count many words at once. */\n",
+            array("uint64_t", f"group_steps[{len(steps)}]", steps, LANE_PARTS),
+            "/* Entry 0 is no word. */\n",
             array("word_entry_t", "word_entries", entries),
-            array("uint16_t", "word_slots", [str(slot) for slot in slots]),
-            array("uint8_t", "word_shifts", [str(shift) for shift in shifts]),
-            array("sequence_entry_t", "sequence_slots", [f"{{{k:#x},{m:#x}}}" for k, m in sequence_slots]),
+            array("uint16_t", "word_slots", [str(slot) for slot in table.slots]),
+            array("uint16_t", "word_shifts", [str(shift) for shift in table.shifts]),
+            array("sequence_entry_t", "sequence_slots", [f"{{{k:#x},{g}}}" for k, g in sequence_slots]),
             array("uint8_t", "sequence_lengths", [str(length) for length in lengths]),
-            "/* From FOLD_FIRST: 0 nothing, from 0x8000 two ASCII letters of 7 bits, else one code point. */\n",
+            "/* From FOLD_FIRST: 0 nothing, from 0x8000 two ASCII letters of 7 bits, else a code point. */\n",
             array("uint16_t", "letter_fold", [str(fold_entry(code)) for code in range(FOLD_FIRST, FOLD_END)]),
-            FUNCTIONS,
+            functions(table.factors),
         ]
     )
 

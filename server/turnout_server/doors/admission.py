@@ -7,7 +7,7 @@ import random
 
 from turnout_server.doors.errors import NotServingError, OverloadedError
 
-# Retries are asked for within this span, drawn anew each time, so that refused callers do not come back as one.
+# Retries are asked for within this span, drawn anew each time: refused callers must not come back as one.
 RETRY_AFTER_S = (0.05, 0.15)
 
 
@@ -36,7 +36,7 @@ class Admission:
         if task is None:
             return False
         self.in_flight += 1
-        # Not in the handler's own `finally`: a call that is cancelled before its message came never reaches it.
+        # Not in the handler's own `finally`: a call that ends before its message came never reaches it.
         task.add_done_callback(self._release)
         return True
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn, cast
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
-from google.rpc.status_pb2 import Status
+from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
+    BadRequest,
+    ErrorInfo,
+    RetryInfo,
+)
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from grpc import StatusCode
 from turnout.v1.error_reason_pb2 import ErrorReason
 from turnout.v1.routing_pb2 import RouteError as RouteErrorMessage
@@ -26,7 +31,7 @@ PUSHBACK_KEY = "grpc-retry-pushback-ms"
 MAX_MESSAGE_BYTES = 768
 MAX_METADATA_BYTES = 1024
 
-STATUS_CODES: dict[ErrorReason, StatusCode] = {
+STATUS_CODES: dict[ErrorReason.ValueType, StatusCode] = {
     ErrorReason.ERROR_REASON_INVALID_FIELD: StatusCode.INVALID_ARGUMENT,
     ErrorReason.ERROR_REASON_MALFORMED_REQUEST: StatusCode.INVALID_ARGUMENT,
     ErrorReason.ERROR_REASON_PROMPT_REQUIRED: StatusCode.INVALID_ARGUMENT,
@@ -83,10 +88,10 @@ class Failure:
         retry_after_s: when to come back; None where coming back does not help.
     """
 
-    reason: ErrorReason
+    reason: ErrorReason.ValueType
     message: str
     field: str = ""
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
     retry_after_s: float | None = None
 
     @property
@@ -129,7 +134,9 @@ class Failure:
         return ((DETAILS_KEY, status.SerializeToString()), *pushback)
 
 
-def describe_failure(error: Exception, new_incident: Callable[[], str] = lambda: secrets.token_hex(8)) -> Failure:
+def describe_failure(
+    error: Exception, new_incident: Callable[[], str] = lambda: secrets.token_hex(8)
+) -> Failure:
     """What the caller is told of an error; the cause of an unexpected one goes to the log only.
 
     Args:
@@ -167,7 +174,7 @@ async def abort(context: grpc.aio.ServicerContext, failure: Failure) -> NoReturn
 
 def _describe_route_error(error: RouteError) -> Failure:
     # The engine's reasons have the contract's numbers.
-    reason = cast("ErrorReason", int(error.reason))
+    reason = cast("ErrorReason.ValueType", int(error.reason))
     if error.reason is Reason.NO_CANDIDATE:
         return Failure(reason, str(error), metadata={"constraint": error.field})
     metadata = {"field": error.field, "value": error.value, "limit": error.limit}
@@ -182,7 +189,7 @@ def _describe_route_error(error: RouteError) -> Failure:
 
 
 def _shorten(text: str, limit: int) -> str:
-    """At most `limit` bytes of the text as grpc-message encodes it: other than printable ASCII takes three a byte."""
+    """At most `limit` bytes of the text as grpc-message encodes it: all but printable ASCII triples."""
     size = 0
     for i, char in enumerate(text):
         size += 1 if " " <= char <= "~" and char != "%" else 3 * len(char.encode("utf-8", "replace"))
@@ -192,5 +199,5 @@ def _shorten(text: str, limit: int) -> str:
 
 
 def _number(code: StatusCode) -> int:
-    number: int = code.value[0]  # type: ignore[index]
+    number: int = code.value[0]
     return number

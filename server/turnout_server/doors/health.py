@@ -5,34 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 
 OVERALL = ""
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-class HealthDoor(health.aio.HealthServicer):  # type: ignore[misc]
-    """The standard servicer, which lacks `List`; NOT_SERVING until told otherwise."""
+class HealthDoor(health.aio.HealthServicer):  # type: ignore[misc,name-defined]
+    """The standard servicer, which lacks `List`, with one status for all services."""
 
     def __init__(self, services: Sequence[str]) -> None:
         super().__init__()
         self._services = (OVERALL, *services)
         self._status = NOT_SERVING
-        # Before the server starts, nobody watches: no need for the coroutine that wakes watchers.
-        self._server_status.update(dict.fromkeys(self._services, NOT_SERVING))
 
     @property
     def is_serving(self) -> bool:
         """True between `serve` and `drain`."""
         return bool(self._status == SERVING)
 
+    async def hold(self) -> None:
+        """Says NOT_SERVING, until `serve`."""
+        await self._say(NOT_SERVING)
+
     async def serve(self) -> None:
-        """Says SERVING from now on."""
-        self._status = SERVING
-        for service in self._services:
-            await self.set(service, SERVING)
+        """Says SERVING, until `drain`."""
+        await self._say(SERVING)
 
     async def drain(self) -> None:
         """Says NOT_SERVING for good."""
@@ -44,6 +43,7 @@ class HealthDoor(health.aio.HealthServicer):  # type: ignore[misc]
         status = health_pb2.HealthCheckResponse(status=self._status)
         return health_pb2.HealthListResponse(statuses=dict.fromkeys(self._services, status))
 
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Registers the service."""
-        health_pb2_grpc.add_HealthServicer_to_server(self, server)
+    async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        self._status = status
+        for service in self._services:
+            await self.set(service, status)

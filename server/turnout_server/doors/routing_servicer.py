@@ -6,9 +6,9 @@ No interceptors and no task a call: each would cost more than the decision.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from turnout.v1.routing_pb2 import (
@@ -16,87 +16,89 @@ from turnout.v1.routing_pb2 import (
     RouteBatchResponse,
     RouteRequest,
     RouteResponse,
-    RouteResult,
     RouteStreamRequest,
     RouteStreamResponse,
 )
 from turnout_fastpath import Reason, RouteError
 
 from turnout_server.doors.admission import Admission
-from turnout_server.doors.codec import MAX_TEXT_BYTES, read_request, write_response
 from turnout_server.doors.errors import (
-    DeadlineExceededError,
     Failure,
     MalformedRequestError,
     OverloadedError,
     abort,
     describe_failure,
 )
-from turnout_server.doors.wire import Bulky, Malformed, find_payloads, parser
-from turnout_server.observability.decision_log import DecisionLog
-from turnout_server.observability.metrics import Call, Metrics
-from turnout_server.routing import Router
+from turnout_server.doors.items import Deadline, ItemDecider
+from turnout_server.doors.wire import Bulky, Malformed, parser, salvage_payloads
+from turnout_server.observability.metrics import COVERAGE, ERRORS, HANDLED, HANDLING, STARTED, Metrics
 
 SERVICE = "turnout.v1.RoutingService"
 MAX_CORRELATION_BYTES = 128
-# Items of a batch between two turns of the event loop, so that a batch keeps others waiting for under a millisecond.
+# Items of a batch between two turns of the event loop, so that others wait for a batch under a millisecond.
 BATCH_CHUNK = 32
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Received: TypeAlias = "RouteRequest | Bulky[RouteRequest] | Malformed"
 ReceivedBatch: TypeAlias = "RouteBatchRequest | Bulky[RouteBatchRequest] | Malformed"
 ReceivedItem: TypeAlias = "RouteStreamRequest | Bulky[RouteStreamRequest] | Malformed"
 
+# The stubs of grpc lack it.
+EOF: object = grpc.aio.EOF  # type: ignore[attr-defined]
+
 _parse_request = parser(RouteRequest)
 
 
-class Limits(NamedTuple):
-    """What the operator allows of one call.
+class Method:
+    """One RPC method: its name, and what is counted of its calls."""
 
-    Attributes:
-        max_batch: most requests of a batch.
-        max_text_bytes: most bytes of text of a request, UTF-8.
-    """
+    def __init__(self, name: str, metrics: Metrics, *, streams: bool = False) -> None:
+        self.path = f"/{SERVICE}/{name}"
+        self._metrics = metrics
+        self._labels = ("bidi_stream" if streams else "unary", SERVICE, name)
+        self.started = metrics.count(STARTED, *self._labels)
+        self.succeeded = metrics.count(HANDLED, *self._labels, "OK")
+        self.seconds = metrics.timing(HANDLING, *self._labels)
 
-    max_batch: int = 1024
-    max_text_bytes: int = MAX_TEXT_BYTES
+    def count_ended(self, code: str) -> None:
+        """Counts a call that ended with another code than OK."""
+        self._metrics.count(HANDLED, *self._labels, code).add()
 
 
-class RoutingDoor(grpc.GenericRpcHandler[Any, Any]):
+class RoutingDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """The service's methods, each behind admission."""
 
     def __init__(
-        self, router: Router, metrics: Metrics, log: DecisionLog, admission: Admission, limits: Limits
+        self, decider: ItemDecider, metrics: Metrics, admission: Admission, *, max_batch: int = 1024
     ) -> None:
-        self._router = router
+        """Answers with what `decider` decides; a batch holds at most `max_batch` requests."""
+        self._decider = decider
         self._metrics = metrics
-        self._log = log
         self._admission = admission
-        self._limits = limits
-        self._route = metrics.call("unary", SERVICE, "Route")
-        self._batch = metrics.call("unary", SERVICE, "RouteBatch")
-        self._stream = metrics.call("bidi_stream", SERVICE, "RouteStream")
-        unary = grpc.unary_unary_rpc_method_handler
-        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            f"/{SERVICE}/Route": unary(self.route, _parse_request, RouteResponse.SerializeToString),
-            f"/{SERVICE}/RouteBatch": unary(
+        self._max_batch = max_batch
+        self._route = Method("Route", metrics)
+        self._batch = Method("RouteBatch", metrics)
+        self._stream = Method("RouteStream", metrics, streams=True)
+        unary, streaming = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
+        self._handlers: dict[str, Handler] = {
+            self._route.path: unary(self.route, _parse_request, RouteResponse.SerializeToString),
+            self._batch.path: unary(
                 self.route_batch, parser(RouteBatchRequest), RouteBatchResponse.SerializeToString
             ),
-            f"/{SERVICE}/RouteStream": grpc.stream_stream_rpc_method_handler(
+            self._stream.path: streaming(
                 self.route_stream, parser(RouteStreamRequest), RouteStreamResponse.SerializeToString
             ),
         }
         # Without deserializers: what is refused is not parsed.
-        self._refusals: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            f"/{SERVICE}/Route": unary(self._refuser("unary", "Route", self._route)),
-            f"/{SERVICE}/RouteBatch": unary(self._refuser("unary", "RouteBatch", self._batch)),
-            f"/{SERVICE}/RouteStream": grpc.stream_stream_rpc_method_handler(
-                self._refuser("bidi_stream", "RouteStream", self._stream)
-            ),
+        self._refusals: dict[str, Handler] = {
+            self._route.path: unary(self._refuser(self._route)),
+            self._batch.path: unary(self._refuser(self._batch)),
+            self._stream.path: streaming(self._refuser(self._stream)),
         }
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """The handler of a call, by its method; runs in the call's own task, before its message is received."""
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """The handler of a call, by its method; runs in the call's own task, before its message comes."""
         handler = self._handlers.get(handler_call_details.method)
         if handler is None or self._admission.admit():
             return handler
@@ -105,225 +107,147 @@ class RoutingDoor(grpc.GenericRpcHandler[Any, Any]):
     async def route(self, message: Received, context: Context) -> RouteResponse:
         """Decides one request."""
         began = perf_counter()
-        call = self._route
-        call.started()
+        method = self._route
+        method.started.value += 1
         try:
-            if type(message) is not RouteRequest:
-                response = await self._route_rare(message, context)
-            elif self._log.draws():
-                response = self._decide_observed(message, self._is_rules_only(message, context))
+            if type(message) is RouteRequest:
+                response = self._decider.decide(message, context.time_remaining())
+            elif isinstance(message, Bulky):
+                deadline = Deadline(context.time_remaining())
+                result = await asyncio.to_thread(self._decider.judge, message.message, deadline)
+                response = RouteResponse()
+                self._decider.write(result, response)
             else:
-                rules_only = self._is_rules_only(message, context)
-                request = read_request(
-                    message, rules_only=rules_only, max_text_bytes=self._limits.max_text_bytes
-                )
-                response = write_response(self._router.decide(request), RouteResponse())
-        except Exception as error:
-            await self._fail(context, "unary", "Route", call, began, error)
+                assert isinstance(message, Malformed)
+                raise MalformedRequestError(message.field)
         except asyncio.CancelledError:
-            self._metrics.count_failed("unary", SERVICE, "Route", "CANCELLED")
+            method.count_ended("CANCELLED")
             raise
-        call.succeeded()
-        call.seconds(perf_counter() - began)
+        except Exception as error:
+            await self._fail(context, method, began, error)
+        method.succeeded.value += 1
+        method.seconds.observe(perf_counter() - began)
         return response
 
     async def route_batch(self, message: ReceivedBatch, context: Context) -> RouteBatchResponse:
         """Decides many requests; each succeeds or fails alone."""
         began = perf_counter()
-        call = self._batch
-        call.started()
+        method = self._batch
+        method.started.value += 1
         try:
             response = await self._decide_batch(message, context)
-        except Exception as error:
-            await self._fail(context, "unary", "RouteBatch", call, began, error)
         except asyncio.CancelledError:
-            self._metrics.count_failed("unary", SERVICE, "RouteBatch", "CANCELLED")
+            method.count_ended("CANCELLED")
             raise
-        call.succeeded()
-        call.seconds(perf_counter() - began)
+        except Exception as error:
+            await self._fail(context, method, began, error)
+        method.succeeded.value += 1
+        method.seconds.observe(perf_counter() - began)
         return response
 
     async def route_stream(self, _: object, context: Context) -> None:
         """Decides requests as they come, in order.
 
-        One is read, decided and answered before the next: what lies ahead of it is bounded by HTTP/2's flow control.
+        One is read, decided and answered before the next; HTTP/2's flow control bounds what lies ahead.
         """
         began = perf_counter()
-        call = self._stream
-        call.started()
+        method = self._stream
+        method.started.value += 1
         try:
-            while (message := await context.read()) is not grpc.aio.EOF:
+            while (message := await context.read()) is not EOF:
                 await context.write(await self._decide_item(message, context))
         except (asyncio.CancelledError, grpc.aio.BaseError):
             # The caller went away while an item was read or written.
-            self._metrics.count_failed("bidi_stream", SERVICE, "RouteStream", "CANCELLED")
+            method.count_ended("CANCELLED")
             raise
         except Exception as error:
-            await self._fail(context, "bidi_stream", "RouteStream", call, began, error)
-        call.succeeded()
-        call.seconds(perf_counter() - began)
-
-    def _is_rules_only(self, message: RouteRequest, context: Context) -> bool:
-        """Whether too little time is left for the classifier; raises if none is left."""
-        remaining: float | None = context.time_remaining()
-        if remaining is None:
-            return False
-        if remaining <= 0:
-            raise DeadlineExceededError
-        return self._router.is_short_of_time(message.policy, remaining)
-
-    def _decide(self, message: RouteRequest, rules_only: bool, response: RouteResponse) -> None:
-        request = read_request(message, rules_only=rules_only, max_text_bytes=self._limits.max_text_bytes)
-        decision = self._router.decide(request)
-        write_response(decision, response)
-        if self._log.draws():
-            self._log.write(decision, _texts(message))
-
-    def _decide_observed(self, message: RouteRequest, rules_only: bool) -> RouteResponse:
-        """Decides a sampled request: its stages are timed, its decision is logged."""
-        began = perf_counter()
-        request = read_request(message, rules_only=rules_only, max_text_bytes=self._limits.max_text_bytes)
-        was_read = perf_counter()
-        decision = self._router.decide(request)
-        decided = perf_counter()
-        response = write_response(decision, RouteResponse())
-        stages = self._metrics.stages
-        stages.read(was_read - began)
-        stages.decide(decided - was_read)
-        stages.write(perf_counter() - decided)
-        self._log.write(decision, _texts(message))
-        return response
-
-    async def _route_rare(self, message: Received, context: Context) -> RouteResponse:
-        if isinstance(message, Malformed):
-            raise MalformedRequestError(message.field)
-        assert isinstance(message, Bulky)
-        response = RouteResponse()
-        rules_only = self._is_rules_only(message.message, context)
-        await asyncio.to_thread(self._decide, message.message, rules_only, response)
-        return response
+            await self._fail(context, method, began, error)
+        method.succeeded.value += 1
+        method.seconds.observe(perf_counter() - began)
 
     async def _decide_batch(self, message: ReceivedBatch, context: Context) -> RouteBatchResponse:
-        if isinstance(message, Malformed):
-            requests, in_thread = _salvage_batch(message), True
-        elif isinstance(message, Bulky):
-            requests, in_thread = list(message.message.requests), True
-        else:
-            requests, in_thread = list(message.requests), False
-        if not 1 <= len(requests) <= self._limits.max_batch:
-            limit = f"1 to {self._limits.max_batch} requests"
+        in_thread = type(message) is not RouteBatchRequest
+        requests = _read_batch(message)
+        if not 1 <= len(requests) <= self._max_batch:
+            limit = f"1 to {self._max_batch} requests"
             raise RouteError(Reason.INVALID_FIELD, "requests", value=f"{len(requests)} requests", limit=limit)
         response = RouteBatchResponse()
         for start in range(0, len(requests), BATCH_CHUNK):
-            if start:
-                await asyncio.sleep(0)
-            remaining: float | None = context.time_remaining()
-            if remaining is not None and remaining <= 0:
-                raise DeadlineExceededError
             chunk = requests[start : start + BATCH_CHUNK]
+            deadline = Deadline(context.time_remaining())
             if in_thread:
-                await asyncio.to_thread(self._decide_chunk, chunk, remaining, response)
+                results = await asyncio.to_thread(self._decider.judge_all, chunk, deadline)
             else:
-                self._decide_chunk(chunk, remaining, response)
+                results = self._decider.judge_all(chunk, deadline)
+                await asyncio.sleep(0)
+            for result in results:
+                self._decider.write_result(result, response.results.add())
         return response
 
-    def _decide_chunk(
-        self, requests: list[Any], remaining: float | None, response: RouteBatchResponse
-    ) -> None:
-        for request in requests:
-            self._fill_result(request, remaining, response.results.add())
-
     async def _decide_item(self, message: ReceivedItem, context: Context) -> RouteStreamResponse:
-        remaining: float | None = context.time_remaining()
-        if remaining is not None and remaining <= 0:
-            raise DeadlineExceededError
+        deadline = Deadline(context.time_remaining())
         response = RouteStreamResponse()
         if isinstance(message, Malformed):
             response.correlation_id = _salvage_correlation(message)
             # Paths of an item are those of its request, as in a unary call.
-            fault = MalformedRequestError(message.field.removeprefix("request."))
-            self._fill_failure(fault, response.result)
+            error: Exception = MalformedRequestError(message.field.removeprefix("request."))
+            self._decider.write_result(describe_failure(error), response.result)
             return response
         item = message.message if isinstance(message, Bulky) else message
         size = len(item.correlation_id.encode())
         if size > MAX_CORRELATION_BYTES:
             limit = f"{MAX_CORRELATION_BYTES} bytes"
             error = RouteError(Reason.INVALID_FIELD, "correlation_id", value=f"{size} bytes", limit=limit)
-            self._fill_failure(error, response.result)
+            self._decider.write_result(describe_failure(error), response.result)
             return response
         response.correlation_id = item.correlation_id
         if item is message:
-            self._fill_result(item.request, remaining, response.result)
+            results = self._decider.judge_all([item.request], deadline)
         else:
-            await asyncio.to_thread(self._fill_result, item.request, remaining, response.result)
+            results = await asyncio.to_thread(self._decider.judge_all, [item.request], deadline)
+        self._decider.write_result(results[0], response.result)
         return response
 
-    def _fill_result(
-        self, request: RouteRequest | Bulky[RouteRequest] | Malformed, remaining: float | None, result: RouteResult
-    ) -> None:
-        """Decides one item, and fills in the decision or why there is none."""
-        try:
-            if isinstance(request, Malformed):
-                raise MalformedRequestError(request.field)
-            message = request.message if isinstance(request, Bulky) else request
-            rules_only = remaining is not None and self._router.is_short_of_time(message.policy, remaining)
-            response = RouteResponse()
-            self._decide(message, rules_only, response)
-            result.response.CopyFrom(response)
-        except Exception as error:
-            self._fill_failure(error, result)
-
-    def _fill_failure(self, error: Exception, result: RouteResult) -> None:
-        failure = describe_failure(error)
-        self._metrics.count_error(failure.reason_name)
-        result.error.CopyFrom(failure.to_item())
-
-    async def _fail(
-        self, context: Context, kind: str, method: str, call: Call, began: float, error: Exception
-    ) -> NoReturn:
+    async def _fail(self, context: Context, method: Method, began: float, error: Exception) -> NoReturn:
         """Ends a call with what its error means."""
         failure = describe_failure(error)
-        self._count_failure(kind, method, failure)
-        call.seconds(perf_counter() - began)
+        self._count_failure(method, failure)
+        method.seconds.observe(perf_counter() - began)
         await abort(context, failure)
 
-    def _refuser(self, kind: str, method: str, call: Call) -> Callable[[Any, Context], Awaitable[None]]:
+    def _refuser(self, method: Method) -> Callable[[Any, Context], Awaitable[None]]:
+        shed = self._metrics.count(COVERAGE, "shed")
+
         async def refuse(_: object, context: Context) -> None:
-            call.started()
+            method.started.add()
             error = self._admission.refusal()
             if isinstance(error, OverloadedError):
-                self._metrics.count_shed()
+                shed.add()
             failure = describe_failure(error)
-            self._count_failure(kind, method, failure)
+            self._count_failure(method, failure)
             await abort(context, failure)
 
         return refuse
 
-    def _count_failure(self, kind: str, method: str, failure: Failure) -> None:
-        self._metrics.count_failed(kind, SERVICE, method, failure.code.name)
-        self._metrics.count_error(failure.reason_name)
+    def _count_failure(self, method: Method, failure: Failure) -> None:
+        method.count_ended(failure.code.name)
+        self._metrics.count(ERRORS, failure.reason_name).add()
 
 
-def _texts(message: RouteRequest) -> Iterator[str]:
-    yield message.prompt
-    for turn in message.messages:
-        yield turn.content
-        for part in turn.parts:
-            yield part.text
-
-
-def _salvage_batch(malformed: Malformed) -> list[RouteRequest | Bulky[RouteRequest] | Malformed]:
-    """The requests of a batch that does not parse as a whole, so that only those at fault fail."""
-    payloads = find_payloads(malformed.data, RouteBatchRequest.REQUESTS_FIELD_NUMBER)
-    items = [_parse_request(payload) for payload in payloads or ()]
+def _read_batch(message: ReceivedBatch) -> list[Received]:
+    """The requests of a batch; of one that does not parse as a whole, only those at fault are malformed."""
+    if not isinstance(message, Malformed):
+        return list((message.message if isinstance(message, Bulky) else message).requests)
+    payloads = salvage_payloads(message.data, RouteBatchRequest.REQUESTS_FIELD_NUMBER)
+    items = [_parse_request(payload) for payload in payloads]
     if not any(isinstance(item, Malformed) for item in items):
-        raise MalformedRequestError(malformed.field)
+        raise MalformedRequestError(message.field)
     return items
 
 
 def _salvage_correlation(malformed: Malformed) -> str:
     """The correlation of a stream's item that does not parse as a whole; empty if it cannot be read."""
-    payloads = find_payloads(malformed.data, RouteStreamRequest.CORRELATION_ID_FIELD_NUMBER)
+    payloads = salvage_payloads(malformed.data, RouteStreamRequest.CORRELATION_ID_FIELD_NUMBER)
     if not payloads or len(payloads[-1]) > MAX_CORRELATION_BYTES:
         return ""
     try:

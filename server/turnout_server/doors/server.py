@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 import grpc
-from grpc_health.v1 import health
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from turnout_server.doors.admission import Admission
 from turnout_server.doors.health import HealthDoor
-from turnout_server.doors.routing_servicer import SERVICE, Limits, RoutingDoor
+from turnout_server.doors.items import ItemDecider
+from turnout_server.doors.routing_servicer import SERVICE, RoutingDoor
+from turnout_server.lifecycle import StartError
 from turnout_server.observability.decision_log import DecisionLog
-from turnout_server.observability.metrics import Metrics
+from turnout_server.observability.metrics import IN_FLIGHT, Metrics
 from turnout_server.routing import Router
 from turnout_server.settings import Settings
 
-# Idle connections are asked after this long whether they are alive, since NATs and load balancers forget silently.
+# Idle connections are asked after this long whether they live: NATs and load balancers forget silently.
 KEEPALIVE_MS = 60_000
 KEEPALIVE_TIMEOUT_MS = 20_000
 # Clients may ask as often; those that do more often are sent away.
 MIN_CLIENT_PING_MS = 10_000
-# Calls that the core holds for us beyond those it has handed over. Its own default, 1,000, ends the rest with CANCELLED
-# and no word of why; admission is there to say RESOURCE_EXHAUSTED.
-MAX_PENDING = 100_000
+# The core queues calls before it hands them over, and ends those beyond the queue (1,000 unless told
+# otherwise) with CANCELLED and no word of why. The queue is this many times what admission lets in, so that
+# admission can say RESOURCE_EXHAUSTED; one connection cannot fill it alone.
+PENDING_FACTOR = 16
+STREAMS_FACTOR = 4
 CONNECTION_AGE_GRACE_MS = 30_000
-
-
-class ListenError(OSError):
-    """The port cannot be listened on."""
 
 
 class MainPort:
     """The server of one process. `start`, `open`, then `drain`; each once."""
 
-    def __init__(self, settings: Settings, router: Router, metrics: Metrics, *, shares_port: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        router: Router,
+        metrics: Metrics,
+        *,
+        shares_port: bool = False,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         """Assembles the server; it does not listen yet.
 
         Args:
@@ -43,25 +53,30 @@ class MainPort:
             router: what decides.
             metrics: what counts.
             shares_port: whether other processes listen on the same port.
+            sleep: waits out the drain's grace, in seconds.
         """
+        self._sleep = sleep
         self.admission = Admission(settings.max_in_flight)
         self.health = HealthDoor([SERVICE])
         self._settings = settings
         self._router = router
         self._server = grpc.aio.server(options=_options(settings, shares_port))
         log = DecisionLog(settings.log_sample)
-        limits = Limits(settings.max_batch, settings.max_text_bytes)
-        self._server.add_generic_rpc_handlers((RoutingDoor(router, metrics, log, self.admission, limits),))
-        self.health.add_to(self._server)
+        decider = ItemDecider(router, metrics, log, max_text_bytes=settings.max_text_bytes)
+        door = RoutingDoor(decider, metrics, self.admission, max_batch=settings.max_batch)
+        self._server.add_generic_rpc_handlers((door,))
+        metrics.watch(IN_FLIGHT, lambda: ((), self.admission.in_flight))
+        lean = cast("grpc.aio.Server", _GenericHandlers(self._server))
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, lean)
         if settings.reflection:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
+            reflection.enable_server_reflection(names, lean)
 
     async def start(self) -> int:
         """Listens, refusing requests as NOT_SERVING, and returns the port.
 
         Raises:
-            ListenError: the address cannot be had, or the certificate not be read.
+            StartError: the address cannot be had, or the certificate not be read.
         """
         settings = self._settings
         address = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -73,7 +88,8 @@ class MainPort:
                 credentials = _credentials(settings.tls_cert, settings.tls_key)
                 port = self._server.add_secure_port(address, credentials)
         except (OSError, RuntimeError) as error:
-            raise ListenError(f"cannot listen on {address}: {_first_line(error)}") from error
+            raise StartError(f"cannot listen on {address}: {_first_line(error)}") from error
+        await self.health.hold()
         await self._server.start()
         return port
 
@@ -84,9 +100,9 @@ class MainPort:
         await self.health.serve()
 
     async def drain(self) -> None:
-        """Says NOT_SERVING, gives load balancers time to look away, refuses new requests, lets the others finish."""
+        """Says NOT_SERVING, gives load balancers time to look away, refuses new requests, finishes others."""
         await self.health.drain()
-        await asyncio.sleep(self._settings.drain_grace_s)
+        await self._sleep(self._settings.drain_grace_s)
         self.admission.is_open = False
         await self._server.stop(self._settings.drain_s)
 
@@ -96,19 +112,34 @@ class MainPort:
         await self._server.stop(None)
 
 
+class _GenericHandlers:
+    """Adds handlers to a server by name only.
+
+    A registered method makes grpc.aio wait for one more future at each call of any method; those of health
+    and reflection would cost every decision 40 us.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: object) -> None:
+        """Does nothing: the generic handlers answer the same methods."""
+
+
 def _options(settings: Settings, shares_port: bool) -> list[tuple[str, int]]:
+    pending = max(1000, PENDING_FACTOR * settings.max_in_flight)
     options = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
-        # Off where the port is ours alone: a second server on it is then an error, not a thief of connections.
+        # Off where the port is ours alone: a second server on it is then an error, no thief of connections.
         ("grpc.so_reuseport", int(shares_port)),
-        ("grpc.max_concurrent_streams", settings.max_in_flight),
-        ("grpc.server.max_pending_requests", MAX_PENDING),
-        ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
+        ("grpc.max_concurrent_streams", max(100, STREAMS_FACTOR * settings.max_in_flight)),
+        ("grpc.server.max_pending_requests", pending),
+        ("grpc.server.max_pending_requests_hard_limit", pending),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_CLIENT_PING_MS),
+        ("grpc.http2.min_ping_interval_without_data_ms", MIN_CLIENT_PING_MS),
     ]
     if settings.max_connection_age_s is not None:
         options += [

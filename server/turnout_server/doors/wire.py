@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 M = TypeVar("M", bound=Message)
@@ -13,7 +13,7 @@ M = TypeVar("M", bound=Message)
 # A larger message is read and decided in a thread: above this, text alone takes more than half a millisecond.
 BULKY_BYTES = 64 * 1024
 # A walk visits no more fields, so that millions of tiny ones cannot hold the process.
-MAX_WALKED_FIELDS = 50_000
+MAX_WALKED_FIELDS = 20_000
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = range(6)
 _FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
@@ -54,25 +54,25 @@ def parser(kind: type[M]) -> Callable[[bytes], M | Bulky[M] | Malformed]:
     return parse
 
 
-def find_fault(data: bytes, descriptor: Descriptor) -> str:
-    """Path of the first field whose bytes are broken or whose text is not UTF-8; empty if none can be named."""
+def find_fault(data: bytes, descriptor: Any) -> str:
+    """Path of the first field that is broken or whose text is not UTF-8; empty if none can be named."""
     return _Walk().message(memoryview(data), descriptor, "") or ""
 
 
-def find_payloads(data: bytes, number: int) -> list[bytes] | None:
-    """The payloads of a length-delimited field, in order; None if the bytes are not even fields."""
+def salvage_payloads(data: bytes, number: int) -> list[bytes]:
+    """The payloads of a length-delimited field, in order, as far as the bytes are fields at all."""
     view = memoryview(data)
-    found = []
+    found: list[bytes] = []
     try:
         at = 0
-        while at < len(view):
+        while at < len(view) and len(found) < MAX_WALKED_FIELDS:
             tag, at = _read_varint(view, at)
             start, end = _skip(view, at, tag & 7)
             if tag >> 3 == number and tag & 7 == _BYTES:
                 found.append(bytes(view[start:end]))
             at = end
     except _BrokenError:
-        return None
+        pass
     return found
 
 
@@ -86,7 +86,7 @@ class _Walk:
     def __init__(self) -> None:
         self.left = MAX_WALKED_FIELDS
 
-    def message(self, view: memoryview, descriptor: Descriptor, path: str) -> str | None:
+    def message(self, view: memoryview, descriptor: Any, path: str) -> str | None:
         """Path of the first fault at or below `path`; None if there is none."""
         at = 0
         seen: dict[int, int] = {}
@@ -116,17 +116,20 @@ class _Walk:
         """Path of the first fault within a field's payload; None if there is none."""
         if field.type == FieldDescriptor.TYPE_STRING:
             return None if _is_utf8(view) else path
-        if field.type == FieldDescriptor.TYPE_MESSAGE:
+        if field.message_type is not None:
             fault = self.message(view, field.message_type, path)
             # A map's entry is no field of the contract.
-            return path if fault and field.message_type.GetOptions().map_entry else fault
+            return path if fault and _is_map(field) else fault
         return None
 
 
 def _join(path: str, field: FieldDescriptor, index: int) -> str:
     name = f"{path}.{field.name}" if path else field.name
-    is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
-    return f"{name}[{index}]" if field.is_repeated and not is_map else name
+    return f"{name}[{index}]" if field.is_repeated and not _is_map(field) else name
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
 def _is_utf8(view: memoryview) -> bool:

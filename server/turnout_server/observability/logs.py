@@ -61,7 +61,7 @@ def get_logger() -> FilteringBoundLogger:
 def describe_cause(error: BaseException) -> dict[str, Any]:
     """An unexpected error for the log: its class and where it was raised.
 
-    Its message is left out, since it may quote the request (a codec's error quotes the text that it failed on).
+    Its message is left out: it may quote the request, as a codec's error quotes the text it failed on.
     """
     frames = traceback.extract_tb(error.__traceback__)
     return {

@@ -1,15 +1,30 @@
-"""Counters and timings, with every label's child looked up once."""
+"""Counters and timings that cost a decision next to nothing, and their exposition.
+
+prometheus_client's own counters take a lock, or write a mapped file, at each step, and ten steps cost as
+much as the decision. Here a step is an addition to a plain object, on the event loop's thread;
+prometheus_client shows the sums when they are asked for, and several processes' sums are added up by whoever
+asks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from turnout_fastpath import Decision, ReasonKind, Status
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    # Not at run time: a supervisor counts too, and needs no engine.
+    from turnout_fastpath import Decision
+
+Labels = tuple[str, ...]
 
 # From a bare call to one that waits for its turn in an overloaded process.
-HANDLING_BUCKETS_S = (
+HANDLING_BOUNDS_S = (
     0.00005,
     0.0001,
     0.0002,
@@ -26,151 +41,259 @@ HANDLING_BUCKETS_S = (
     5.0,
 )
 # From a short prompt to 4 MiB of text.
-DECISION_BUCKETS_S = (0.00001, 0.00002, 0.00003, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.02, 0.1)
+DECISION_BOUNDS_S = (0.00001, 0.00002, 0.00003, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.02, 0.1)
 
-Inc = Callable[[], None]
-Observe = Callable[[float], None]
-
-
-class Call(NamedTuple):
-    """What one RPC method counts."""
-
-    started: Inc
-    succeeded: Inc
-    seconds: Observe
+_RPC = ("grpc_type", "grpc_service", "grpc_method")
 
 
-class Stages(NamedTuple):
-    """Timings of a sampled call's parts, in seconds."""
+@dataclass(frozen=True)
+class Family:
+    """What is counted, timed or read under one name.
 
-    read: Observe
-    decide: Observe
-    write: Observe
+    Attributes:
+        name: without the suffix that its kind adds.
+        help: what it is, for people.
+        labels: names of its labels.
+        bounds: upper bounds of a histogram's buckets, in seconds; none for other kinds.
+        is_gauge: whether it is read when it is asked for, and not counted.
+    """
+
+    name: str
+    help: str
+    labels: Labels = ()
+    bounds: tuple[float, ...] = ()
+    is_gauge: bool = False
+
+
+STARTED = Family("grpc_server_started", "RPCs begun.", _RPC)
+HANDLED = Family("grpc_server_handled", "RPCs ended, by status code.", (*_RPC, "grpc_code"))
+HANDLING = Family(
+    "grpc_server_handling_seconds",
+    "Time from a request's arrival in its handler to its response.",
+    _RPC,
+    HANDLING_BOUNDS_S,
+)
+DECISIONS = Family("turnout_decisions", "Decisions made.", ("policy", "tier", "status"))
+REASONS = Family("turnout_reasons", "Reasons that acted on decisions.", ("kind", "id"))
+COVERAGE = Family(
+    "turnout_coverage",
+    "Requests by what became of them: decided, abstained, defaulted, or shed by admission.",
+    ("outcome",),
+)
+DECISION = Family(
+    "turnout_decision_seconds", "Time a decision took, without the transport.", (), DECISION_BOUNDS_S
+)
+STAGE = Family(
+    "turnout_stage_seconds",
+    "Time that parts of a call took, of the calls whose decision is logged.",
+    ("stage",),
+    DECISION_BOUNDS_S,
+)
+ERRORS = Family("turnout_errors", "Requests without a decision, by ErrorReason.", ("reason",))
+RELOADS = Family(
+    "turnout_config_reloads",
+    "Times that policy and bundle were read again: accepted, rejected or unchanged.",
+    ("result",),
+)
+RESTARTS = Family("turnout_worker_restarts", "Workers started anew after they ended unasked.")
+INFO = Family(
+    "turnout_info",
+    "Processes that decide by these revisions.",
+    ("version", "policy_revision", "bundle_revision", "features_revision"),
+    is_gauge=True,
+)
+IN_FLIGHT = Family(
+    "turnout_requests_in_flight", "Requests that are admitted and not yet answered.", is_gauge=True
+)
+FAMILIES = (
+    STARTED,
+    HANDLED,
+    HANDLING,
+    DECISIONS,
+    REASONS,
+    COVERAGE,
+    DECISION,
+    STAGE,
+    ERRORS,
+    RELOADS,
+    RESTARTS,
+    INFO,
+    IN_FLIGHT,
+)
+
+
+class Count:
+    """A sum that grows."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def add(self) -> None:
+        """Counts one."""
+        self.value += 1
+
+
+class Timing:
+    """A histogram of seconds."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Counts one observation."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Every value at one moment, in a form that JSON can carry: (family, labels, values).
+
+    The values of a timing are the count of each bucket, not cumulated, and then the sum of seconds.
+    """
+
+    values: list[tuple[str, Labels, list[float]]]
+
+    @classmethod
+    def from_json(cls, rows: Iterable[Any]) -> Sums:
+        """The inverse of sending `values` as JSON."""
+        return cls([(name, tuple(labels), list(values)) for name, labels, values in rows])
+
+    def without_gauges(self) -> Sums:
+        """What stays when the process is gone."""
+        gauges = {family.name for family in FAMILIES if family.is_gauge}
+        return Sums([row for row in self.values if row[0] not in gauges])
 
 
 class Metrics:
-    """The service's metrics.
-
-    With PROMETHEUS_MULTIPROC_DIR set before prometheus_client is imported, the values lie in files of that folder, which
-    another process adds up.
-    """
+    """One process's metrics. Values change on one thread only, the event loop's."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        labels = ("grpc_type", "grpc_service", "grpc_method")
-        self._started = Counter("grpc_server_started", "RPCs begun.", labels, registry=registry)
-        self._handled = Counter(
-            "grpc_server_handled", "RPCs ended, by status code.", (*labels, "grpc_code"), registry=registry
-        )
-        self._handling = Histogram(
-            "grpc_server_handling_seconds",
-            "Time from a request's arrival in its handler to its response.",
-            labels,
-            buckets=HANDLING_BUCKETS_S,
-            registry=registry,
-        )
-        self._decisions = Counter(
-            "turnout_decisions", "Decisions made.", ("policy", "tier", "status"), registry=registry
-        )
-        self._reasons = Counter(
-            "turnout_reasons", "Reasons that acted on decisions.", ("kind", "id"), registry=registry
-        )
-        self._coverage = Counter(
-            "turnout_coverage",
-            "What became of requests that asked for a decision: decided, abstained, defaulted, or shed by admission.",
-            ("outcome",),
-            registry=registry,
-        )
-        self._decision = Histogram(
-            "turnout_decision_seconds",
-            "Time a decision took, without the transport.",
-            buckets=DECISION_BUCKETS_S,
-            registry=registry,
-        )
-        self._stage = Histogram(
-            "turnout_stage_seconds",
-            "Time that parts of a call took, of the calls whose decision is logged.",
-            ("stage",),
-            buckets=DECISION_BUCKETS_S,
-            registry=registry,
-        )
-        self._errors = Counter(
-            "turnout_errors", "Requests without a decision, by ErrorReason.", ("reason",), registry=registry
-        )
-        self._reloads = Counter(
-            "turnout_config_reloads",
-            "Times that policy and bundle were read again: accepted, rejected, or unchanged.",
-            ("result",),
-            registry=registry,
-        )
-        self._info = Gauge(
-            "turnout_info",
-            "1 for the revisions that decide now.",
-            ("version", "policy_revision", "bundle_revision", "features_revision"),
-            multiprocess_mode="livemax",
-            registry=registry,
-        )
-        self._info_now: Gauge | None = None
-        self.observe_decision: Observe = self._decision.observe
-        self.stages = Stages(*(self._stage.labels(stage).observe for stage in Stages._fields))
-        self.count_shed: Inc = self._coverage.labels("shed").inc
-        self._outcomes: dict[tuple[str, str, Status], tuple[Inc, Inc]] = {}
-        self._reason_incs: dict[tuple[ReasonKind, str], Inc] = {}
+        self._counts: dict[tuple[Family, Labels], Count] = {}
+        self._timings: dict[tuple[Family, Labels], Timing] = {}
+        self._gauges: dict[Family, Callable[[], tuple[Labels, float]]] = {}
+        self._decision = self.timing(DECISION)
+        # By the number of the status or kind: hashing an enumeration's member is a Python call.
+        self._outcomes: dict[tuple[str, str], list[tuple[Count, Count] | None]] = {}
+        self._reasons: dict[str, list[Count | None]] = {}
+        for outcome in ("decided", "abstained", "defaulted", "shed"):
+            self.count(COVERAGE, outcome)
         for result in ("accepted", "rejected", "unchanged"):
-            self._reloads.labels(result)
-        for status in Status:
-            self._coverage.labels(status.name.lower())
+            self.count(RELOADS, result)
 
-    def call(self, kind: str, service: str, method: str) -> Call:
-        """What an RPC method counts; `kind` is unary or bidi_stream."""
-        return Call(
-            self._started.labels(kind, service, method).inc,
-            self._handled.labels(kind, service, method, "OK").inc,
-            self._handling.labels(kind, service, method).observe,
-        )
+    def count(self, family: Family, *labels: str) -> Count:
+        """The sum of a family under these labels; keep it where it is often needed."""
+        return self._counts.setdefault((family, labels), Count())
 
-    def count_failed(self, kind: str, service: str, method: str, code: str) -> None:
-        """Counts an RPC that ended with another code than OK."""
-        self._handled.labels(kind, service, method, code).inc()
+    def timing(self, family: Family, *labels: str) -> Timing:
+        """The histogram of a family under these labels; keep it where it is often needed."""
+        return self._timings.setdefault((family, labels), Timing(family.bounds))
 
-    def count_error(self, reason: str) -> None:
-        """Counts a request, or an item of a batch or stream, that got no decision."""
-        self._errors.labels(reason).inc()
+    def watch(self, gauge: Family, read: Callable[[], tuple[Labels, float]]) -> None:
+        """Reads a gauge's labels and value whenever the metrics are asked for."""
+        self._gauges[gauge] = read
 
     def count_decision(self, decision: Decision) -> None:
-        """Counts a decision, its reasons, and its time."""
-        key = (decision.policy, decision.tier, decision.status)
-        incs = self._outcomes.get(key)
-        if incs is None:
-            incs = self._learn_outcome(*key)
-        incs[0]()
-        incs[1]()
+        """Counts a decision, its reasons and its time."""
+        outcomes = self._outcomes.get((decision.policy, decision.tier))
+        outcome = outcomes[decision.status] if outcomes is not None else None
+        if outcome is None:
+            outcome = self._learn_outcome(decision)
+        outcome[0].value += 1
+        outcome[1].value += 1
         for kind, name, _ in decision.reasons:
-            inc = self._reason_incs.get((kind, name))
-            if inc is None:
-                inc = self._learn_reason(kind, name)
-            inc()
-        self.observe_decision(decision.decision_ns * 1e-9)
+            counts = self._reasons.get(name)
+            count = counts[kind] if counts is not None else None
+            if count is None:
+                count = self._learn_reason(kind, kind.name.lower(), name)
+            count.value += 1
+        self._decision.observe(decision.decision_ns * 1e-9)
 
-    def count_reload(self, result: str) -> None:
-        """Counts a reading of policy and bundle: accepted, rejected or unchanged."""
-        self._reloads.labels(result).inc()
+    def sums(self) -> Sums:
+        """Every value now."""
+        values: list[tuple[str, Labels, list[float]]] = [
+            (family.name, labels, [count.value]) for (family, labels), count in list(self._counts.items())
+        ]
+        values += [
+            (family.name, labels, [*timing.counts, timing.total])
+            for (family, labels), timing in list(self._timings.items())
+        ]
+        for gauge, read in self._gauges.items():
+            labels, value = read()
+            values.append((gauge.name, labels, [value]))
+        return Sums(values)
 
-    def set_info(self, version: str, policy: str, bundle: str, features: str) -> None:
-        """Says what decides from now on."""
-        # Set to 0, not removed: prometheus_client cannot remove a label set when processes share files.
-        if self._info_now is not None:
-            self._info_now.set(0)
-        self._info_now = self._info.labels(version, policy, bundle, features)
-        self._info_now.set(1)
+    def _learn_outcome(self, decision: Decision) -> tuple[Count, Count]:
+        name = decision.status.name.lower()
+        outcome = (
+            self.count(DECISIONS, decision.policy, decision.tier, name),
+            self.count(COVERAGE, name),
+        )
+        by_status = self._outcomes.setdefault((decision.policy, decision.tier), [None] * 16)
+        by_status[decision.status] = outcome
+        return outcome
 
-    def _learn_outcome(self, policy: str, tier: str, status: Status) -> tuple[Inc, Inc]:
-        name = status.name.lower()
-        incs = (self._decisions.labels(policy, tier, name).inc, self._coverage.labels(name).inc)
-        self._outcomes[policy, tier, status] = incs
-        return incs
+    def _learn_reason(self, kind: int, kind_name: str, name: str) -> Count:
+        count = self.count(REASONS, kind_name, name)
+        self._reasons.setdefault(name, [None] * 64)[kind] = count
+        return count
 
-    def _learn_reason(self, kind: ReasonKind, name: str) -> Inc:
-        inc: Inc = self._reasons.labels(kind.name.lower(), name).inc
-        self._reason_incs[kind, name] = inc
-        return inc
+
+def add_up(parts: Iterable[Sums]) -> Sums:
+    """The sums of several processes."""
+    added: dict[tuple[str, Labels], list[float]] = {}
+    for part in parts:
+        for name, labels, values in part.values:
+            before = added.get((name, labels), [0.0] * len(values))
+            added[name, labels] = [a + b for a, b in zip(before, values, strict=True)]
+    return Sums([(name, labels, values) for (name, labels), values in added.items()])
+
+
+class SumsCollector(Collector):
+    """Shows the sums of one or more processes to prometheus_client, added up."""
+
+    def __init__(self, read: Callable[[], Iterable[Sums]]) -> None:
+        """Calls `read` whenever the metrics are asked for, on the thread that asks."""
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, those without a value included, so that a dashboard finds its name."""
+        added = add_up(self._read())
+        for family in FAMILIES:
+            rows = [(labels, values) for name, labels, values in added.values if name == family.name]
+            yield _show(family, sorted(rows))
+
+
+def make_registry(read: Callable[[], Iterable[Sums]]) -> CollectorRegistry:
+    """A registry of its own that shows the sums which `read` returns."""
+    registry = CollectorRegistry()
+    registry.register(SumsCollector(read))
+    return registry
+
+
+def _show(family: Family, rows: list[tuple[Labels, list[float]]]) -> Metric:
+    if family.bounds:
+        histogram = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+        for labels, (*counts, total) in rows:
+            buckets = []
+            cumulated = 0.0
+            for bound, count in zip((*family.bounds, float("inf")), counts, strict=True):
+                cumulated += count
+                buckets.append((_bound_text(bound), cumulated))
+            histogram.add_metric(labels, buckets, total)
+        return histogram
+    kind = GaugeMetricFamily if family.is_gauge else CounterMetricFamily
+    shown = kind(family.name, family.help, labels=family.labels)
+    for labels, (value,) in rows:
+        shown.add_metric(labels, value)
+    return shown
+
+
+def _bound_text(bound: float) -> str:
+    return "+Inf" if bound == float("inf") else repr(bound)

@@ -1,0 +1,44 @@
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+class ClassifierError(RuntimeError):
+    """ONNX Runtime is missing or too old, or refuses the model or a row."""
+
+@final
+class Classifier:
+    """An ONNX model with one float32 input of shape (rows, n_inputs) and one float32 output (rows, n_outputs).
+
+    One thread a session; safe to call from any number of threads.
+    """
+
+    def __init__(
+        self, model: bytes, n_inputs: int, n_outputs: int, *, input_name: str = "x", output_name: str = "scores"
+    ) -> None:
+        """Loads a serialised model and runs it once on zeros.
+
+        Raises:
+            ClassifierError: ONNX Runtime cannot be loaded, or the model is none, or of another shape.
+        """
+
+    @property
+    def n_inputs(self) -> int: ...
+    @property
+    def n_outputs(self) -> int: ...
+    def score(self, rows: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """The model's output for each row.
+
+        Args:
+            rows: (n, n_inputs), converted to float32.
+
+        Returns:
+            (n, n_outputs), raw values.
+
+        Raises:
+            ValueError: another shape.
+            ClassifierError: the runtime refused.
+        """
+
+    def run_rows(self, table: npt.NDArray[np.float32] | None, rows: int) -> npt.NDArray[Any]:
+        """As `score`, for `rows` checked rows; None stands for zeros."""

@@ -1,0 +1,98 @@
+"""One serving process: what it consists of, and its life from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from turnout_fastpath import Engine, StateBlock, StateError
+
+from turnout_server.doors.server import MainPort
+from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
+from turnout_server.observability.logs import get_logger
+from turnout_server.observability.metrics import Metrics
+from turnout_server.reloading import ConfigurationError, Reloader, Source
+from turnout_server.routing import Router, revisions_of
+from turnout_server.settings import Settings
+
+
+class Service:
+    """The parts of one process, put together."""
+
+    def __init__(self, settings: Settings, *, shares_port: bool = False) -> None:
+        """Loads policy and bundle, and assembles the port; needs the running loop that will serve.
+
+        Args:
+            settings: everything that the operator says.
+            shares_port: whether other processes listen on the same port.
+
+        Raises:
+            StartError: policy, bundle or state cannot be used.
+        """
+        self.settings = settings
+        self.metrics = Metrics()
+        source = Source(settings.policy, settings.bundle)
+        try:
+            snapshot = source.compile(StateBlock(settings.state))
+        except (ConfigurationError, StateError, OSError) as error:
+            raise StartError(str(error)) from error
+        self.router = Router(Engine(snapshot), self.metrics)
+        self.reloader = Reloader(source, self.router, self.metrics)
+        self.port = MainPort(settings, self.router, self.metrics, shares_port=shares_port)
+
+    async def run(
+        self, stop: asyncio.Event, on_ready: Callable[[int], Awaitable[None]] | None = None
+    ) -> None:
+        """Serves until `stop` is set, then drains.
+
+        Args:
+            stop: ends the service.
+            on_ready: told the main port once requests are let in.
+
+        Raises:
+            StartError: a port cannot be listened on.
+        """
+        log = get_logger()
+        async with contextlib.AsyncExitStack() as stack:
+            endpoint = open_endpoint(
+                self.settings, lambda: [self.metrics.sums()], lambda: self.port.health.is_serving
+            )
+            if endpoint is not None:
+                stack.callback(endpoint.close)
+            number = await self.port.start()
+            stack.push_async_callback(self.port.stop)
+            await self.port.open()
+            policy, bundle, features = revisions_of(self.router.snapshot)
+            log.info(
+                "serving_started",
+                host=self.settings.host,
+                port=number,
+                metrics_port=None if endpoint is None else endpoint.port,
+                policy_revision=policy,
+                bundle_revision=bundle,
+                features_revision=features,
+            )
+            await stack.enter_async_context(running(self.reloader.watch(self.settings.reload_poll_s)))
+            if on_ready is not None:
+                await on_ready(number)
+            await stop.wait()
+            log.info("draining_started", in_flight=self.port.admission.in_flight)
+            await self.port.drain()
+        log.info("serving_stopped")
+
+
+async def serve(settings: Settings) -> None:
+    """Serves in this process until a signal ends it.
+
+    Raises:
+        StartError: the service cannot start.
+    """
+    service = Service(settings)
+    stop = asyncio.Event()
+    watch_signals(stop, service.reloader.reload)
+
+    async def settle(_: int) -> None:
+        settle_memory()
+
+    await service.run(stop, settle)

@@ -1,0 +1,255 @@
+"""Several workers on one port: started before any gRPC object exists, watched, restarted, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable
+
+import orjson
+
+from turnout_server.lifecycle import StartError, open_endpoint, watch_signals
+from turnout_server.observability.logs import get_logger
+from turnout_server.observability.metrics import RESTARTS, Metrics, Sums, add_up
+from turnout_server.settings import Settings
+from turnout_server.state_file import create_state_file
+from turnout_server.worker import write_settings
+
+# Beyond the drain's own times, until a worker that does not end is killed.
+KILL_MARGIN_S = 5.0
+# A line of metrics; one of 1,000 rows takes 0.1 MB.
+MAX_LINE_BYTES = 64 << 20
+
+
+class Backoff:
+    """How long to wait before a worker is started anew: twice as long each time, until one has lived long."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        first_s: float = 0.1,
+        most_s: float = 10.0,
+        stable_s: float = 60.0,
+    ) -> None:
+        """Starts at `first_s` again once a worker has lived for `stable_s`."""
+        self._clock = clock
+        self._first_s = first_s
+        self._most_s = most_s
+        self._stable_s = stable_s
+        self._next_s = first_s
+        self._began = clock()
+
+    def note_start(self) -> None:
+        """The worker has been started."""
+        self._began = self._clock()
+
+    def next_s(self) -> float:
+        """Seconds to wait, now that it has ended."""
+        if self._clock() - self._began >= self._stable_s:
+            self._next_s = self._first_s
+        delay = self._next_s
+        self._next_s = min(self._most_s, 2 * delay)
+        return delay
+
+
+class Worker:
+    """One worker's process and the line to it."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.process = process
+        self.is_ready = False
+        self.was_ready = False
+        self.failure = ""
+        self.sums = Sums([])
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def start(cls, settings: Settings) -> Worker:
+        """Starts a process and sends it its settings."""
+        ours, theirs = socket.socketpair()
+        try:
+            ours.setblocking(False)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "turnout_server.worker",
+                stdin=theirs.fileno(),
+                # Ctrl-C in a terminal reaches the supervisor alone, which drains its workers.
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
+        worker = cls(process, reader, writer)
+        await worker.send(write_settings(settings))
+        return worker
+
+    async def send(self, line: bytes) -> None:
+        """Sends a line; a worker that is gone hears nothing."""
+        with contextlib.suppress(ConnectionError):
+            self._writer.write(line)
+            await self._writer.drain()
+
+    async def command(self, name: str) -> None:
+        """Sends a command: reload or drain."""
+        if name == "drain":
+            self.is_ready = False
+        await self.send(orjson.dumps({"do": name}) + b"\n")
+
+    async def wait(self) -> int:
+        """Hears the worker out, and returns its exit code; negative is a signal's number."""
+        with contextlib.suppress(ConnectionError):
+            while line := await self._reader.readline():
+                self._hear(orjson.loads(line))
+        self.is_ready = False
+        code = await self.process.wait()
+        self._writer.close()
+        return code
+
+    def _hear(self, message: dict[str, object]) -> None:
+        match message:
+            case {"sums": list(rows)}:
+                self.sums = Sums.from_json(rows)
+            case {"ready": _}:
+                self.is_ready = self.was_ready = True
+            case {"failed": str(failure)}:
+                self.failure = failure
+
+
+class Supervisor:
+    """Keeps `settings.workers` workers alive until it is told to stop."""
+
+    def __init__(self, settings: Settings, new_backoff: Callable[[], Backoff] = Backoff) -> None:
+        self._settings = settings
+        self._new_backoff = new_backoff
+        self._workers: dict[int, Worker] = {}
+        self._retired = Sums([])
+        self._metrics = Metrics()
+        self._restarts = self._metrics.count(RESTARTS)
+        self._stop = asyncio.Event()
+        self._failure: StartError | None = None
+
+    async def run(self) -> None:
+        """Runs until a signal or `stop`, then drains.
+
+        Raises:
+            StartError: a worker could not start at all, or a port cannot be listened on.
+        """
+        log = get_logger()
+        with contextlib.ExitStack() as stack:
+            reserved = stack.enter_context(reserve_port(self._settings.host, self._settings.port))
+            port = reserved.getsockname()[1]
+            state = create_state_file(self._settings)
+            if state is not None and self._settings.state is None:
+                stack.callback(state.unlink, missing_ok=True)
+            each = dataclasses.replace(
+                self._settings, workers=1, port=port, metrics_port=None, decision_port=None, state=state
+            )
+            endpoint = open_endpoint(self._settings, self._sums, self._is_ready)
+            if endpoint is not None:
+                stack.callback(endpoint.close)
+            watch_signals(self._stop, self._reload)
+            log.info(
+                "supervising_started",
+                workers=self._settings.workers,
+                port=port,
+                metrics_port=None if endpoint is None else endpoint.port,
+            )
+            await asyncio.gather(*(self._keep(index, each) for index in range(self._settings.workers)))
+        if self._failure is not None:
+            raise self._failure
+        log.info("supervising_stopped")
+
+    def stop(self) -> None:
+        """Ends `run`, as a signal does."""
+        self._stop.set()
+
+    async def _keep(self, index: int, settings: Settings) -> None:
+        """Keeps one worker alive."""
+        backoff = self._new_backoff()
+        while not self._stop.is_set():
+            backoff.note_start()
+            worker = self._workers[index] = await Worker.start(settings)
+            code = await self._live(worker)
+            self._retired = add_up([self._retired, worker.sums.without_gauges()])
+            del self._workers[index]
+            if self._stop.is_set():
+                return
+            if not worker.was_ready and self._restarts.value == 0:
+                # At the start, what one cannot do none can: say so instead of trying for ever.
+                cause = worker.failure or f"a worker ended with code {code} before it was ready"
+                self._failure = self._failure or StartError(cause)
+                self._stop.set()
+                return
+            delay_s = backoff.next_s()
+            self._restarts.add()
+            get_logger().error(
+                "worker_ended", worker=index, exit_code=code, failure=worker.failure, restart_in_s=delay_s
+            )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), delay_s)
+
+    async def _live(self, worker: Worker) -> int:
+        """Waits for a worker's end, its own or the one that `stop` brings; returns the exit code."""
+        ended = asyncio.create_task(worker.wait())
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if ended.done():
+            return ended.result()
+        await worker.command("drain")
+        patience_s = self._settings.drain_grace_s + self._settings.drain_s + KILL_MARGIN_S
+        await asyncio.wait((ended,), timeout=patience_s)
+        if not ended.done():
+            get_logger().error("worker_killed", pid=worker.process.pid, waited_s=patience_s)
+            worker.process.kill()
+        return await ended
+
+    async def _reload(self) -> None:
+        for worker in list(self._workers.values()):
+            await worker.command("reload")
+
+    def _sums(self) -> Iterable[Sums]:
+        workers = list(self._workers.values())
+        return [self._metrics.sums(), self._retired, *(worker.sums for worker in workers)]
+
+    def _is_ready(self) -> bool:
+        return any(worker.is_ready for worker in list(self._workers.values()))
+
+
+def reserve_port(host: str, port: int) -> socket.socket:
+    """A socket that holds the port for workers that listen on it too, without listening itself.
+
+    Raises:
+        StartError: the address is not free.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # A server of somebody else's may share its port too: alone first, to see that the port is free.
+        with socket.socket(family, kind) as alone:
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            alone.bind(address)
+            address = alone.getsockname()
+        shared = socket.socket(family, kind)
+        try:
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            shared.bind(address)
+        except OSError:
+            shared.close()
+            raise
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return shared
