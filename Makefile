@@ -3,7 +3,7 @@ PYTHON ?= python
 STUBS ?= clients/python
 PROTOS = $(wildcard proto/turnout/v1/*.proto)
 
-.PHONY: help stubs baseline build debug lint types test
+.PHONY: help stubs baseline build debug clean lint types test
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -15,13 +15,20 @@ build/stubs/bin/python: proto/requirements.txt
 	touch $@
 
 stubs: build/stubs/bin/python ## regenerate the Python stubs from proto/
+	mkdir -p $(STUBS)
 	PATH=$(CURDIR)/build/stubs/bin:$$PATH build/stubs/bin/python -m grpc_tools.protoc -Iproto --python_out=$(STUBS) --mypy_out=$(STUBS) --grpc_python_out=$(STUBS) --mypy_grpc_out=$(STUBS) $(PROTOS)
+
+baseline: ## accept the present contract as the one that later ones must not break
+	buf build -o proto/baseline.binpb
 
 build: ## compile the core in place
 	$(PYTHON) setup.py -q build_ext --inplace
 
 debug: ## compile the core with every check on, in place
 	TURNOUT_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace --force
+
+clean: ## remove the compiled core
+	rm -f fastpath/turnout_fastpath/*.so
 
 lint: ## format and lint checks
 	ruff format --check . && ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,17 @@ FILES: Mapping[str, tuple[str, int] | None] = {
     "exemplars.json": None,
     "classifier.onnx": None,
 }
+# What the kernels read of the manifest besides the files.
+FIELDS = (
+    "features_revision",
+    "tasks",
+    "heads",
+    "inputs",
+    "feature_means",
+    "output_tokens",
+    "abstain",
+    "similarity",
+)
 
 
 class BundleError(ValueError):
@@ -95,9 +107,12 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         raise BundleError(f"{manifest_path}: format {found!r}, needed: {FORMAT}")
-    listed = manifest.get("files", {})
-    if set(listed) != set(FILES):
-        raise BundleError(f"{manifest_path}: files {sorted(listed)}, needed: {sorted(FILES)}")
+    for field in FIELDS:
+        if not manifest.get(field):
+            raise BundleError(f"{manifest_path}: no {field}")
+    listed = manifest.get("files")
+    if not isinstance(listed, dict) or set(listed) != set(FILES):
+        raise BundleError(f"{manifest_path}: files {sorted(listed or ())}, needed: {sorted(FILES)}")
 
     for name, entry in listed.items():
         _verify(folder / name, entry)
@@ -134,7 +149,7 @@ def _load_array(path: Path, kind: tuple[str, int], shape: list[int]) -> npt.NDAr
     dtype, dimensions = kind
     try:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise BundleError(f"{path}: {error}") from error
     if array.dtype != dtype or array.ndim != dimensions:
         raise BundleError(f"{path}: {array.ndim} dimensions of {array.dtype}, needed: {dimensions} of {dtype}")
@@ -154,29 +169,32 @@ def write_bundle(
 ) -> None:
     """Writes a bundle whole or not at all: into a folder beside `path`, which then takes its place.
 
-    The hashes, sizes and shapes of the files are added to `manifest` here.
+    The hashes, sizes and shapes of the files are added to `manifest` here. What a writer that was killed left beside
+    `path` is removed.
     """
-    staging = path.with_name(path.name + ".partial")
+    staging, retired = path.with_name(path.name + ".partial"), path.with_name(path.name + ".retired")
+    shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    (staging / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    for name, array in arrays.items():
-        np.save(staging / f"{name}.npy", np.ascontiguousarray(array))
-    (staging / "exemplars.json").write_text(json.dumps(exemplars, ensure_ascii=False, indent=1), encoding="utf-8")
-    (staging / "classifier.onnx").write_bytes(classifier)
-    files: dict[str, dict[str, Any]] = {}
-    for name in FILES:
-        data = (staging / name).read_bytes()
-        files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        if name.endswith(".npy"):
-            files[name]["shape"] = list(arrays[name.removesuffix(".npy")].shape)
-    text = json.dumps({"format": FORMAT, **manifest, "files": files}, ensure_ascii=False, indent=1)
-    (staging / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    try:
+        (staging / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+        for name, array in arrays.items():
+            np.save(staging / f"{name}.npy", np.ascontiguousarray(array))
+        text = json.dumps(exemplars, ensure_ascii=False, indent=1)
+        (staging / "exemplars.json").write_text(text, encoding="utf-8")
+        (staging / "classifier.onnx").write_bytes(classifier)
+        files: dict[str, dict[str, Any]] = {}
+        for name in FILES:
+            data = (staging / name).read_bytes()
+            files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            if name.endswith(".npy"):
+                files[name]["shape"] = list(arrays[name.removesuffix(".npy")].shape)
+        text = json.dumps({"format": FORMAT, **manifest, "files": files}, ensure_ascii=False, indent=1)
+        (staging / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    except BaseException:
+        shutil.rmtree(staging)
+        raise
     if path.exists():
-        retired = path.with_name(path.name + ".retired")
+        shutil.rmtree(retired, ignore_errors=True)
         path.rename(retired)
-        staging.rename(path)
-        for file in retired.iterdir():
-            file.unlink()
-        retired.rmdir()
-    else:
-        staging.rename(path)
+    staging.rename(path)
+    shutil.rmtree(retired, ignore_errors=True)

@@ -57,6 +57,10 @@ class VectorSet:
         """
 
     def __len__(self) -> int: ...
+    @property
+    def levels(self) -> npt.NDArray[np.int8]:
+        """The rows, (n, dim)."""
+
     def cosine(self, vector: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Cosine of a unit vector (dim,) with each row, (n,); exact to 1/32,767 a component.
 

@@ -34,6 +34,7 @@ class Engine:
 
         Raises:
             BundleError: the bundle is missing, damaged, or made for other kernels.
+            ClassifierError: ONNX Runtime is missing, or refuses the bundle's model.
             PolicyDocumentError, PolicyError: the policy cannot be read, or names what the bundle does not have.
             StateError: the state file has another layout.
         """

@@ -27,7 +27,7 @@ from turnout_fastpath.decision cimport Decision
 from turnout_fastpath.state cimport StateBlock
 from turnout_fastpath.wordpiece cimport CACHE_SLOTS, word_cache_free, word_cache_new
 
-from turnout_fastpath.bundle import Bundle, load_bundle
+from turnout_fastpath.bundle import Bundle, BundleError, load_bundle
 from turnout_fastpath.decision import Explanation, FeatureContribution
 from turnout_fastpath.errors import Reason, RouteError
 from turnout_fastpath.policy_document import load_policy
@@ -398,4 +398,7 @@ def compile_snapshot(bundle, policy, StateBlock state not None):
         bundle = load_bundle(bundle)
     if policy is None or isinstance(policy, (str, os.PathLike)):
         policy = load_policy(policy)
-    return Snapshot(bundle, policy, state)
+    try:
+        return Snapshot(bundle, policy, state)
+    except KeyError as error:
+        raise BundleError(f"{bundle.path / 'manifest.json'}: no {error}") from error

@@ -18,7 +18,9 @@ class PolicyError(ValueError):
 STRATEGIES = {"single": 1, "cascade": 2, "ensemble": 3}
 NEEDS = {"json": NEED_JSON, "json_schema": NEED_JSON_SCHEMA, "tools": NEED_TOOLS, "image": NEED_IMAGE,
          "audio": NEED_AUDIO, "file": NEED_FILE}
+MODALITIES = {"text": 0, "image": NEED_IMAGE, "audio": NEED_AUDIO, "file": NEED_FILE}
 ANSWER_USES = {"unspecified": 0, "person": 1, "program": 2, "prompt": 3, "action": 4}
+SESSION_MODES = {"none": 0, "keep_or_raise": 1}
 CALLER_CONDITIONS = {"tenant": CONDITION_TENANT, "user_tier": CONDITION_USER_TIER, "feature": CONDITION_CALLER_FEATURE}
 
 
@@ -27,6 +29,12 @@ def find(str path, str kind, name, names):
     if name not in names:
         raise PolicyError(f"{path}: no {kind} {name!r}; known: {', '.join(names) or 'none'}")
     return names.index(name)
+
+
+def value_of(str path, str kind, name, values):
+    """The value of `name` in a mapping; an error that lists what there is."""
+    find(path, kind, name, list(values))
+    return values[name]
 
 
 def check_count(str path, int n, int limit):
@@ -54,6 +62,7 @@ cdef class Compiler:
         self.exemplar_sets = dict(exemplar_sets)
         self.conditions, self.strings, self.keyword_groups = [], [], []
         self.rules, self.tenant_bars = [], []
+        check_count("bundle heads", len(self.heads), MAX_TIERS)
         check_count("bundle tasks", len(self.tasks), MAX_TASKS)
         self.out.c.n_tasks = len(self.tasks)
         self.out.c.any_output_tokens = output_tokens["any"]
@@ -114,19 +123,19 @@ cdef class Compiler:
                 deployment.name = out.text(d["name"])
                 deployment.tier = i
                 deployment.region = out.region_names.index(d["region"])
-                deployment.abilities = self.abilities(d)
+                deployment.abilities = self.abilities(f"{path}.chain[{j}]", d)
                 deployment.context_window = d["context_window"]
                 deployment.max_output_tokens = d["max_output_tokens"]
                 self.compile_price(f"{path}.chain[{j}].price", d["price"], at)
                 at += 1
 
-    def abilities(self, d):
+    def abilities(self, path, d):
         mask = 0
         for flag in ("json", "json_schema", "tools"):
             if d[flag]:
                 mask |= NEEDS[flag]
-        for modality in d["modalities"]:
-            mask |= NEEDS.get(modality, 0)
+        for i, modality in enumerate(d["modalities"]):
+            mask |= value_of(f"{path}.modalities[{i}]", "modality", modality, MODALITIES)
         return mask
 
     def compile_price(self, path, key, int at):
@@ -135,9 +144,7 @@ cdef class Compiler:
         deployment.input_usd = deployment.output_usd = deployment.cache_read_usd = NAN
         if key is None:
             return
-        prices = self.document["prices"]
-        find(path, "price", key, list(prices))
-        price = prices[key]
+        price = value_of(path, "price", key, self.document["prices"])
         deployment.tokens_per_piece = price["tokens_per_piece"]
         deployment.input_usd = price["input_usd_per_mtok"] / 1e6
         deployment.output_usd = price["output_usd_per_mtok"] / 1e6
@@ -157,8 +164,7 @@ cdef class Compiler:
             path = f"buckets[{i}]"
             texts = list(given["exemplars"])
             if given["exemplar_set"] is not None:
-                find(f"{path}.exemplar_set", "exemplar set", given["exemplar_set"], list(self.exemplar_sets))
-                texts += self.exemplar_sets[given["exemplar_set"]]
+                texts += value_of(f"{path}.exemplar_set", "exemplar set", given["exemplar_set"], self.exemplar_sets)
             if not texts:
                 raise PolicyError(f"{path}: no exemplars")
             out.bucket_exemplars.append(texts)
@@ -189,14 +195,14 @@ cdef class Compiler:
             policy = &out.c.policies[i]
             policy.name = out.text(name)
             policy.safe_tier = self.tier(f"{path}.safe_tier", given["safe_tier"])
-            policy.strategy = STRATEGIES[given["strategy"]]
+            policy.strategy = value_of(f"{path}.strategy", "strategy", given["strategy"], STRATEGIES)
             policy.min_tier = max(0, self.tier(f"{path}.min_tier", given["min_tier"]))
             policy.max_tier = self.tier(f"{path}.max_tier", given["max_tier"])
             if policy.max_tier == NONE:
                 policy.max_tier = out.c.n_tiers - 1
             if policy.min_tier > policy.max_tier:
                 raise PolicyError(f"{path}.min_tier: {given['min_tier']!r} is above max_tier {given['max_tier']!r}")
-            policy.session_keeps = given["sessions"]["mode"] == "keep_or_raise"
+            policy.session_keeps = value_of(f"{path}.sessions.mode", "mode", given["sessions"]["mode"], SESSION_MODES)
             policy.budget_ceiling = self.tier(f"{path}.limits.budget_spent_ceiling",
                                               given["limits"]["budget_spent_ceiling"])
             policy.max_request_tokens = number(given["limits"]["max_request_tokens"], INFINITY)
@@ -247,6 +253,9 @@ cdef class Compiler:
         for key, values in when["labels"].items():
             self.add_condition(CONDITION_LABEL, strings=[key, *values])
         if when["keywords"]:
+            for j, phrase in enumerate(when["keywords"]):
+                if not phrase.split():
+                    raise PolicyError(f"{path}.when.keywords[{j}]: an empty phrase")
             self.add_condition(CONDITION_KEYWORDS, index=len(self.keyword_groups))
             self.keyword_groups.append(when["keywords"])
         if when["tasks"]:
@@ -255,9 +264,15 @@ cdef class Compiler:
                 mask |= 1 << <int> find(f"{path}.when.tasks[{j}]", "task", task, self.tasks)
             self.add_condition(CONDITION_TASK, mask=mask, low=when["task_probability"])
         if when["needs"]:
-            self.add_condition(CONDITION_NEEDS, mask=sum(NEEDS[need] for need in when["needs"]))
+            mask = 0
+            for j, need in enumerate(when["needs"]):
+                mask |= value_of(f"{path}.when.needs[{j}]", "need", need, NEEDS)
+            self.add_condition(CONDITION_NEEDS, mask=mask)
         if when["answer_use"]:
-            self.add_condition(CONDITION_ANSWER_USE, mask=sum(1 << ANSWER_USES[use] for use in when["answer_use"]))
+            mask = 0
+            for j, use in enumerate(when["answer_use"]):
+                mask |= 1 << <int> value_of(f"{path}.when.answer_use[{j}]", "use", use, ANSWER_USES)
+            self.add_condition(CONDITION_ANSWER_USE, mask=mask)
         for name, span in {"tokens": when["tokens"], "request_tokens": when["request_tokens"], **when["features"]}.items():
             if span is None:
                 continue
@@ -270,7 +285,8 @@ cdef class Compiler:
             self.tier(f"{path}.then.tier", then["tier"]),
             self.tier(f"{path}.then.floor", then["floor"]),
             self.tier(f"{path}.then.ceiling", then["ceiling"]),
-            NONE if then["strategy"] is None else STRATEGIES[then["strategy"]],
+            NONE if then["strategy"] is None
+            else value_of(f"{path}.then.strategy", "strategy", then["strategy"], STRATEGIES),
             NONE if then["deployment"] is None
             else find(f"{path}.then.deployment", "deployment", then["deployment"], names),
             number(then["bar"], NAN),
@@ -288,7 +304,10 @@ cdef class Compiler:
         cdef rule_t* rule
         cdef condition_t* condition
         cdef int i, d
-        out.keywords = KeywordAutomaton(self.keyword_groups)
+        try:
+            out.keywords = KeywordAutomaton(self.keyword_groups)
+        except ValueError as error:
+            raise PolicyError(f"policies: {error}") from error
         out.c.strings = <slice_t*> out.block(len(self.strings) * sizeof(slice_t))
         for i in range(len(self.strings)):
             out.c.strings[i] = out.text(self.strings[i])
@@ -315,4 +334,8 @@ cdef class Compiler:
 
 
 def compile_policy(document, *, heads, tasks, features, output_tokens, exemplar_sets):
-    return Compiler(document, heads, tasks, features, output_tokens, exemplar_sets).run()
+    compiler = Compiler(document, heads, tasks, features, output_tokens, exemplar_sets)
+    try:
+        return compiler.run()
+    except KeyError as error:
+        raise PolicyError(f"the document has no key {error}; a resolved document has every key") from error

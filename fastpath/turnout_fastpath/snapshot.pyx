@@ -43,6 +43,14 @@ FEATURES_REVISION = hashlib.blake2b(
 ).digest()
 
 
+def part_of(bundle, str file, kind, *arguments):
+    """A kernel's table made from a file of the bundle; an error that names the file."""
+    try:
+        return kind(*arguments)
+    except ValueError as error:
+        raise BundleError(f"{bundle.path / file}: {error}") from error
+
+
 cdef class Snapshot:
     """Policy and bundle, compiled together.
 
@@ -58,13 +66,17 @@ cdef class Snapshot:
         if manifest["features_revision"] != FEATURES_REVISION.hex():
             raise BundleError(f"{bundle.path}: features revision {manifest['features_revision']}, these kernels have "
                               f"{FEATURES_REVISION.hex()}; train the bundle anew")
-        self.wordpiece = WordPiece(bundle.vocabulary)
-        self.embedding = EmbeddingTable(bundle.arrays["embedding"], bundle.arrays["embedding_weights"])
+        self.wordpiece = part_of(bundle, "vocab.txt", WordPiece, bundle.vocabulary)
+        self.embedding = part_of(bundle, "embedding.npy", EmbeddingTable, bundle.arrays["embedding"],
+                                 bundle.arrays["embedding_weights"])
         if self.embedding.c.vocab_size != len(bundle.vocabulary):
             raise BundleError(f"{bundle.path}: embedding.npy has {self.embedding.c.vocab_size} rows for "
                               f"{len(bundle.vocabulary)} pieces of vocab.txt")
-        self.ngrams = NgramTable(bundle.arrays["ngrams"], bundle.arrays["ngram_scales"])
-        self.clusters = VectorSet(bundle.arrays["clusters"])
+        self.ngrams = part_of(bundle, "ngrams.npy", NgramTable, bundle.arrays["ngrams"], bundle.arrays["ngram_scales"])
+        self.clusters = part_of(bundle, "clusters.npy", VectorSet, bundle.arrays["clusters"])
+        if self.clusters.c.dim != self.embedding.c.dim:
+            raise BundleError(f"{bundle.path}: clusters.npy is {self.clusters.c.dim} wide, embedding.npy "
+                              f"{self.embedding.c.dim}")
         self.policies = compile_policy(
             policy,
             heads=bundle.heads,
@@ -107,6 +119,9 @@ cdef class Snapshot:
             if entry["feature"] not in ALL_FEATURE_NAMES:
                 raise BundleError(f"manifest.json: inputs[{i}]: no feature {entry['feature']!r}")
             self.c.inputs[i].feature = ALL_FEATURE_NAMES.index(entry["feature"])
+            if entry["transform"] not in TRANSFORMS:
+                raise BundleError(f"manifest.json: inputs[{i}]: no transform {entry['transform']!r}; known: "
+                                  f"{', '.join(TRANSFORMS)}")
             self.c.inputs[i].transform = TRANSFORMS[entry["transform"]]
 
     def compile_calibration(self, manifest):

@@ -99,6 +99,11 @@ cdef void state_read(const state_t* state, const int32_t* slots, int n_deploymen
                 break
 
 
+cdef uint64_t time_after(double seconds) noexcept:
+    """The clock's reading in so many seconds: now for a negative number or NaN, at most 31,709 years ahead."""
+    return monotonic_ms() + <uint64_t> (min(seconds, 1e12) * 1000 if seconds > 0 else 0.0)
+
+
 cdef class StateBlock:
     def __cinit__(self, path=None):
         cdef size_t size = sizeof(state_t)
@@ -131,7 +136,7 @@ cdef class StateBlock:
         cdef int slot = state_slot(self.c, state_key(encoded, len(encoded)))
         if slot == NONE:
             raise StateError(f"the state block holds {MAX_DEPLOYMENTS} deployments; no room for {name!r}")
-        atomic_put(&self.c.deployments[slot].closed_until_ms, monotonic_ms() + <uint64_t> max(0.0, seconds * 1000))
+        atomic_put(&self.c.deployments[slot].closed_until_ms, time_after(seconds))
 
     def open_deployment(self, str name not None):
         self.close_deployment(name, 0)
@@ -143,7 +148,6 @@ cdef class StateBlock:
         cdef bytes encoded = session_id.encode()
         cdef bytes name
         cdef uint64_t key = state_key(encoded, len(encoded))
-        cdef uint64_t now = monotonic_ms()
         cdef int slot = NONE
         if deployment is not None:
             name = deployment.encode()
@@ -160,7 +164,7 @@ cdef class StateBlock:
                 chosen = i
         atomic_put(&ways[chosen].check, 0)
         atomic_put(&ways[chosen].key, key)
-        atomic_put(&ways[chosen].expires_ms, now + <uint64_t> max(0.0, seconds * 1000))
+        atomic_put(&ways[chosen].expires_ms, time_after(seconds))
         atomic_put(&ways[chosen].value, value)
         atomic_put(&ways[chosen].check, value ^ key)
 
@@ -177,4 +181,4 @@ cdef class StateBlock:
                 chosen = i
         atomic_put(&ways[chosen].spent_until_ms, 0)
         atomic_put(&ways[chosen].key, key)
-        atomic_put(&ways[chosen].spent_until_ms, monotonic_ms() + <uint64_t> max(0.0, seconds * 1000))
+        atomic_put(&ways[chosen].spent_until_ms, time_after(seconds))

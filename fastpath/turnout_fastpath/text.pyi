@@ -51,7 +51,7 @@ def scan(text: str | bytes) -> npt.NDArray[np.float32]:
         indented_lines: lines with content that begin with a tab or two spaces.
         paths_and_urls: chunks that hold one of: /, before it : and behind it /; a slash that neither follows < nor lacks
             an ASCII letter, . or _ behind it, if it begins the chunk, follows one of . ~ " ' ` ( = : or is the second one;
-            www. that ends no sentence; @ between ASCII letters, digits or underscores; a backslash between : and an ASCII
+            the word www, a . and behind it an ASCII letter, digit or underscore; @ between ASCII letters, digits or underscores; a backslash between : and an ASCII
             letter.
 
     Mathematics:

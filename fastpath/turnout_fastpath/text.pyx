@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """One pass over a text that fills the features of `text_features.FEATURE_NAMES`; text.pyi defines each of them.
 
-Nearly all of English and of code is words of up to 16 ASCII letters, digits and underscores: read_block() goes from one
-to the next, and to the marks between them, by the bits of 64 bytes. Everything else goes character by character.
+read_block() takes 64 bytes at a time and goes by their bits: first to all short ASCII words, then to the marks, numbers
+and line feeds that need a look. Long words and what is beyond ASCII go character by character, and part the block.
 """
 
 from libc.stddef cimport size_t
@@ -21,18 +21,22 @@ cdef extern from "ascii_block.h" nogil:
         uint64_t uppers
         uint64_t digits
         uint64_t underscores
-        uint64_t apostrophes
         uint64_t marks
-        uint64_t quiet
-        uint64_t telling
+        uint64_t apostrophes
+        uint64_t quotes
+        uint64_t openings
+        uint64_t inner
+        uint64_t paired
         uint64_t spaces
         uint64_t foreign
-    ascii_block_t read_ascii_block(const unsigned char*)
+    void read_ascii_block(const unsigned char*, ascii_block_t*)
     void read_ascii_key(const unsigned char*, unsigned, uint64_t*, uint64_t*)
-    int count_bits(uint64_t)
+    int32_t count_bits(uint64_t)
     unsigned lowest_bit(uint64_t)
     unsigned highest_bit(uint64_t)
     uint64_t bits_below(unsigned)
+    uint64_t ends_with_some(uint64_t, uint64_t, uint64_t, uint64_t)
+    uint64_t long_ends(uint64_t, uint64_t)
 
 
 cdef extern from "unicode_tables.h" nogil:
@@ -134,7 +138,9 @@ cdef struct scan_t:
     size_t slash_chunk      # the chunk of the last slash
     int32_t slashes
     size_t path_chunk       # the last chunk that was counted as a path or URL
-    int sentence_open       # a word since the last end of a sentence
+    int32_t sentence_words  # words up to the last end of a sentence
+    uint64_t pending_words  # starts of words of the block that are counted, but may stand behind what is being read
+    uint64_t plain_calls    # places in the block behind words that are names only if a ( follows
     line_t line
 
 
@@ -174,7 +180,7 @@ def _fill_tables():
     for char in " \t\v\f\r\n":
         KIND[ord(char)] = BYTE_SPACE
     for flag, chars in (
-        (IS_ACTIVE, "!\"$%(*+-./:;<=>?@\\^`{|"),
+        (IS_ACTIVE, "!$%(*+-./:;<=>?@\\^`{|"),
         (IS_CLOSER, "\"')]*"),
         (IS_IN_FIELD_NAME, _LETTERS + _DIGITS + " -*_\"'()/.#&>"),
         (IS_LEFT_OPERAND, _LETTERS + _DIGITS + ")]}"),
@@ -271,12 +277,19 @@ cdef inline void count_group(scan_t* s, uint32_t group) noexcept nogil:
         s.class_lanes[k] += group_steps[group][k]
 
 
+cdef inline bint opens_question(uint32_t group) noexcept nogil:
+    return group_classes[group] & (1 << CLASS_QUESTION | 1 << CLASS_AUXILIARY) != 0
+
+
 cdef inline void count_words(scan_t* s, int32_t words, int32_t chars, int32_t longest) noexcept nogil:
     s.counts[WORDS] += words
     s.word_chars += chars
     if longest > s.counts[LONGEST_WORD_CHARS]:
         s.counts[LONGEST_WORD_CHARS] = longest
-    s.sentence_open = 1
+
+
+cdef inline int32_t words_before(const scan_t* s, size_t i) noexcept nogil:
+    return s.counts[WORDS] - count_bits(s.pending_words & ~bits_below(<unsigned> (i - s.block)))
 
 
 cdef inline void count_number(scan_t* s, size_t at, size_t digits_end, int32_t digits) noexcept nogil:
@@ -297,33 +310,25 @@ cdef inline void count_number(scan_t* s, size_t at, size_t digits_end, int32_t d
         s.line.log = 1
 
 
-cdef bint ends_in(const scan_t* s, size_t at, size_t after, const char* suffix, size_t size) noexcept nogil:
-    return after - at >= size and memcmp(s.text + after - size, suffix, size) == 0
+cdef bint follows(const scan_t* s, size_t i, const char* prefix, size_t size) noexcept nogil:
+    """Does the text before `i` end so?"""
+    return i >= size and memcmp(s.text + i - size, prefix, size) == 0
 
 
-cdef void look_at_fault(scan_t* s, size_t at, size_t after, uint32_t group) noexcept nogil:
-    """A word before a colon, or one of the class FAULT: does it make a log line?"""
-    cdef unsigned char follows = byte_at(s, after)
+cdef void look_at_special(scan_t* s, size_t at, size_t after) noexcept nogil:
+    """A word of a class that matters by its place, FAULT or WEB."""
+    cdef unsigned char behind = byte_at(s, after)
     cdef size_t i
-    if group >= FIRST_FAULT_GROUP:
-        if follows == c':' or follows == c']':
-            s.line.log = 1
-        elif at == s.line.start:
-            for i in range(at, after):
-                if not 65 <= s.text[i] <= 90:
-                    return
-            s.line.log = 1
-    elif ends_in(s, at, after, "Error", 5) or ends_in(s, at, after, "Exception", 9) or ends_in(s, at, after, "Warning", 7):
+    if s.text[at] | 32 == c'w' and after - at == 3:
+        if behind == c'.' and KIND[byte_at(s, after + 1)] == BYTE_WORD:
+            count_path(s, at)
+    elif behind == c':' or behind == c']':
         s.line.log = 1
-
-
-cdef inline void count_word(scan_t* s, size_t at, size_t after, int32_t chars, uint32_t group) noexcept nogil:
-    if s.counts[WORDS] == 0:
-        s.counts[OPENS_WITH_QUESTION] = group_classes[group] & (1 << CLASS_QUESTION | 1 << CLASS_AUXILIARY) != 0
-    if group >= FIRST_FAULT_GROUP or byte_at(s, after) == c':':
-        look_at_fault(s, at, after, group)
-    count_words(s, 1, chars, chars)
-    count_group(s, group)
+    elif at == s.line.start:
+        for i in range(at, after):
+            if not 65 <= s.text[i] <= 90:
+                return
+        s.line.log = 1
 
 
 cdef inline bint is_call(const scan_t* s, size_t at, size_t after, int32_t chars) noexcept nogil:
@@ -426,8 +431,13 @@ cdef size_t read_any_word(scan_t* s, size_t start) noexcept nogil:
         if size <= KEY_BYTES:
             memcpy(parts, key, KEY_BYTES)
             group = word_group(parts[0], parts[1], parts[2], parts[3])
+        if s.counts[WORDS] == 0:
+            s.counts[OPENS_WITH_QUESTION] = opens_question(group)
+        if group >= FIRST_FAULT_GROUP:
+            look_at_special(s, start, at)
+        count_words(s, 1, chars, chars)
         make_room(s, 1)
-        count_word(s, start, at, chars, group)
+        count_group(s, group)
     else:
         s.counts[PUNCTUATION] += chars - underscores - marks  # apostrophes that join nothing
     return at
@@ -468,9 +478,11 @@ cdef size_t read_run(scan_t* s, size_t start, int word_chars) noexcept nogil:
     return at
 
 
-cdef inline void end_sentence(scan_t* s) noexcept nogil:
-    s.counts[SENTENCES] += s.sentence_open
-    s.sentence_open = 0
+cdef inline void end_sentence(scan_t* s, size_t i) noexcept nogil:
+    cdef int32_t words = words_before(s, i)
+    if words > s.sentence_words:
+        s.sentence_words = words
+        s.counts[SENTENCES] += 1
 
 
 cdef bint closes_sentence(const scan_t* s, size_t i) noexcept nogil:
@@ -492,7 +504,7 @@ cdef bint closes_sentence(const scan_t* s, size_t i) noexcept nogil:
 cdef void look_at_field(scan_t* s, size_t colon) noexcept nogil:
     """The first colon of a line: is what stands before it a short name?"""
     cdef size_t at = s.line.start
-    cdef int32_t chars = 0, words = s.counts[WORDS] - s.line.words
+    cdef int32_t chars = 0, words = words_before(s, colon) - s.line.words
     if not 1 <= words <= FIELD_NAME_WORDS:
         return
     while at < colon:
@@ -521,10 +533,10 @@ cdef size_t read_other(scan_t* s, size_t at) noexcept nogil:
     if properties >> 8 == SCRIPT_EMOJI:
         s.counts[EMOJI] += 1
     if code == 0x3002 or code == 0xFF01 or code == 0xFF61 or code == 0x2026 or code == 0x0964 or code == 0x06D4:
-        end_sentence(s)  # 。！｡ … । ۔
+        end_sentence(s, at)  # 。！｡ … । ۔
     elif code == 0xFF1F or code == 0x061F:
         s.counts[QUESTION_MARKS] += 1  # ？ ؟
-        end_sentence(s)
+        end_sentence(s, at)
     elif code == 0x201C or code == 0xAB or code == 0x300C or code == 0x300E:
         s.counts[QUOTATIONS] += 1  # “ « 「 『
     elif code == 0xFF1A:
@@ -573,11 +585,11 @@ cdef inline void count_path(scan_t* s, size_t i) noexcept nogil:
 
 
 cdef void look_at_slash(scan_t* s, size_t i) noexcept nogil:
-    cdef unsigned char before = byte_at(s, i - 1), follows = byte_at(s, i + 1)
+    cdef unsigned char before = byte_at(s, i - 1), behind = byte_at(s, i + 1)
     cdef size_t chunk = chunk_start(s, i)
-    if before == c':' and follows == c'/':
+    if before == c':' and behind == c'/':
         count_path(s, i)
-    elif before != c'<' and (is_letter(follows) or follows == c'.' or follows == c'_'):
+    elif before != c'<' and (is_letter(behind) or behind == c'.' or behind == c'_'):
         if i == chunk or FLAGS[before] & IS_BEFORE_PATH:
             count_path(s, i)
             return
@@ -591,17 +603,18 @@ cdef void look_at_slash(scan_t* s, size_t i) noexcept nogil:
 
 cdef size_t read_active_mark(scan_t* s, size_t i, unsigned char b) noexcept nogil:
     """A mark whose neighbours matter; returns where to go on."""
-    cdef unsigned char before = byte_at(s, i - 1), follows = byte_at(s, i + 1), third
+    cdef unsigned char before = byte_at(s, i - 1), behind = byte_at(s, i + 1), third
     cdef size_t after = i + 1
     if b == c'.' or b == c'!' or b == c'?':
         s.counts[QUESTION_MARKS] += b == c'?'
-        if s.sentence_open and closes_sentence(s, after):
-            end_sentence(s)
-        elif b == c'.' and before == c'w' and i >= chunk_start(s, i) + 3 and memcmp(s.text + i - 3, "www", 3) == 0:
-            count_path(s, i)
+        if closes_sentence(s, after):
+            end_sentence(s, i)
     elif b == c'(':
-        s.counts[ANSWER_OPTIONS] += (65 <= (follows & 0xDF) <= 74 and byte_at(s, i + 2) == c')' and is_blank(before)
-                                     and is_blank(byte_at(s, i + 3)))
+        if byte_at(s, i + 2) == c')':
+            if behind == c's':
+                s.counts[IDENTIFIERS] -= <int32_t> (s.plain_calls >> (i - s.block) & 1)  # a plural
+            elif 65 <= (behind & 0xDF) <= 74 and is_blank(before) and is_blank(byte_at(s, i + 3)):
+                s.counts[ANSWER_OPTIONS] += 1
     elif b == c'=' or b == c'+' or b == c'^' or b == c'*' or b == c'-':
         s.counts[MATH_MARKS] += is_operation(s, i, b)
     elif b == c'/':
@@ -609,50 +622,50 @@ cdef size_t read_active_mark(scan_t* s, size_t i, unsigned char b) noexcept nogi
         look_at_slash(s, i)
     elif b == c'<':
         s.counts[MATH_MARKS] += is_operation(s, i, b)
-        s.line.tag_open = is_letter(follows) or follows == c'!' or (follows == c'/' and is_letter(byte_at(s, i + 2)))
+        s.line.tag_open = is_letter(behind) or behind == c'!' or (behind == c'/' and is_letter(byte_at(s, i + 2)))
     elif b == c'>':
         s.counts[MATH_MARKS] += is_operation(s, i, b)
         s.counts[MARKUP_TAGS] += s.line.tag_open
         s.line.tag_open = 0
-    elif b == c'"':
-        s.quotes += 1
     elif b == c':':
+        if follows(s, i, "Error", 5) or follows(s, i, "Exception", 9) or follows(s, i, "Warning", 7):
+            s.line.log = 1
         if not s.line.colon_seen:
             s.line.colon_seen = 1
-            if is_blank(follows) or follows == c'"':
+            if is_blank(behind) or behind == c'"':
                 look_at_field(s, i)
     elif b == c';':
-        s.counts[CODE_MARKS] += follows == 10 or follows == 13
+        s.counts[CODE_MARKS] += behind == 10 or behind == 13
     elif b == c'{':
         s.counts[LATEX_MARKS] += before == c'^' or before == c'_'
     elif b == c'\\':
         third = byte_at(s, i + 2)
-        if before == c':' and is_letter(follows):
+        if before == c':' and is_letter(behind):
             count_path(s, i)
-        elif (is_letter(follows) and is_letter(third)) or follows == c'(' or follows == c'[':
+        elif (is_letter(behind) and is_letter(third)) or behind == c'(' or behind == c'[':
             s.counts[LATEX_MARKS] += 1
     elif b == c'$':
-        if follows == c'$':
+        if behind == c'$':
             s.counts[LATEX_MARKS] += 1
             s.line.dollar_open = 0
             after = i + 2
-        elif s.line.dollar_open and not is_blank(before) and not is_digit(follows):
+        elif s.line.dollar_open and not is_blank(before) and not is_digit(behind):
             s.counts[LATEX_MARKS] += 1
             s.line.dollar_open = 0
         else:
             s.line.dollar_open = 1
-            s.counts[MONEY_AND_PERCENT] += is_digit(follows)
+            s.counts[MONEY_AND_PERCENT] += is_digit(behind)
     elif b == c'%':
         s.counts[MONEY_AND_PERCENT] += is_digit(before) or (before == 32 and is_digit(byte_at(s, i - 2)))
     elif b == c'@':
-        if KIND[before] == BYTE_WORD and KIND[follows] == BYTE_WORD:
+        if KIND[before] == BYTE_WORD and KIND[behind] == BYTE_WORD:
             count_path(s, i)
     elif b == c'`':
         while byte_at(s, after) == c'`':
             after += 1
         s.line.backticks += after - i <= 2
     elif b == c'|':
-        s.line.pipes += before != c'|' and follows != c'|'
+        s.line.pipes += before != c'|' and behind != c'|'
     return after
 
 
@@ -666,20 +679,6 @@ cdef inline size_t read_mark(scan_t* s, size_t i, unsigned char b) noexcept nogi
     if FLAGS[b] & IS_ACTIVE:
         return read_active_mark(s, i, b)
     return i + 1
-
-
-cdef bint look_at_word(scan_t* s, size_t at, size_t after, uint64_t letters, uint64_t digits,
-                       bint underscores, bint camels) noexcept nogil:
-    """A short word that is not plain, given which of its bytes are letters and digits; is it a word?"""
-    cdef int32_t n_digits
-    if not letters | digits:
-        return 0
-    if digits & 1:
-        n_digits = lowest_bit(~digits)
-        count_number(s, at, at + n_digits, n_digits)
-    if camels or (underscores and letters) or is_call(s, at, after, <int32_t> (after - at)):
-        s.counts[IDENTIFIERS] += 1
-    return 1
 
 
 cdef bint is_date(const scan_t* s, size_t i) noexcept nogil:
@@ -698,28 +697,28 @@ cdef bint is_date(const scan_t* s, size_t i) noexcept nogil:
 
 cdef bint opens_item(const scan_t* s, size_t i, unsigned char b) noexcept nogil:
     """The mark of a list item stands at `i`: - * + 1. 1) (1) 1、 and bullets."""
-    cdef unsigned char follows = byte_at(s, i + 1), third = byte_at(s, i + 2), blank
+    cdef unsigned char behind = byte_at(s, i + 1), third = byte_at(s, i + 2), blank
     cdef size_t digits_end = i + (b == c'(')
     if b == c'-' or b == c'*' or b == c'+':
-        return follows == 32 or follows == 9
+        return behind == 32 or behind == 9
     if b == 0xC2:
-        return follows == 0xB7  # ·
+        return behind == 0xB7  # ·
     if b == 0xE2:
         blank = byte_at(s, i + 3)
-        return ((follows == 0x80 and (third == 0xA2 or third == 0xA3))                  # • ‣
-                or (follows == 0x80 and (third == 0x93 or third == 0x94) and blank == 32)  # – —
-                or (follows == 0x97 and (third == 0x8F or third == 0xA6))               # ● ◦
-                or (follows == 0x96 and third == 0xAA)                                  # ▪
-                or (follows == 0x91 and 0xA0 <= third <= 0xB3))                         # ① to ⑳
+        return ((behind == 0x80 and (third == 0xA2 or third == 0xA3))                  # • ‣
+                or (behind == 0x80 and (third == 0x93 or third == 0x94) and blank == 32)  # – —
+                or (behind == 0x97 and (third == 0x8F or third == 0xA6))               # ● ◦
+                or (behind == 0x96 and third == 0xAA)                                  # ▪
+                or (behind == 0x91 and 0xA0 <= third <= 0xB3))                         # ① to ⑳
     while digits_end < i + 4 and is_digit(byte_at(s, digits_end)):
         digits_end += 1
-    follows = byte_at(s, digits_end)
+    behind = byte_at(s, digits_end)
     blank = byte_at(s, digits_end + 1)
     if digits_end == i + (b == c'('):
         return 0
-    if b != c'(' and follows == 0xE3 and blank == 0x80 and byte_at(s, digits_end + 2) == 0x81:
+    if b != c'(' and behind == 0xE3 and blank == 0x80 and byte_at(s, digits_end + 2) == 0x81:
         return 1  # 、
-    return (follows == c')' or (follows == c'.' and b != c'(')) and (blank == 32 or blank == 9)
+    return (behind == c')' or (behind == c'.' and b != c'(')) and (blank == 32 or blank == 9)
 
 
 cdef bint starts_with(const scan_t* s, size_t i, const char* prefix, size_t size) noexcept nogil:
@@ -728,13 +727,13 @@ cdef bint starts_with(const scan_t* s, size_t i, const char* prefix, size_t size
 
 cdef void look_at_opening(scan_t* s, size_t i, int indented) noexcept nogil:
     """The first characters of a line's content."""
-    cdef unsigned char b = s.text[i], follows = byte_at(s, i + 1), third = byte_at(s, i + 2)
+    cdef unsigned char b = s.text[i], behind = byte_at(s, i + 1), third = byte_at(s, i + 2)
     if b == c'>':
         s.counts[QUOTED_LINES] += 1
     elif b == c'`' or b == c'~':
-        s.counts[CODE_FENCES] += follows == b and third == b
+        s.counts[CODE_FENCES] += behind == b and third == b
     elif is_letter(b):
-        if (follows == c'.' or follows == c')' or follows == c':') and (third == 32 or third == 9):
+        if (behind == c'.' or behind == c')' or behind == c':') and (third == 32 or third == 9):
             s.counts[ANSWER_OPTIONS] += (b | 32) <= 106
         elif ((indented and starts_with(s, i, "at ", 3)) or starts_with(s, i, "File \"", 6)
               or starts_with(s, i, "Traceback (", 11)):
@@ -745,13 +744,14 @@ cdef void look_at_opening(scan_t* s, size_t i, int indented) noexcept nogil:
             s.line.log = 1
 
 
-cdef inline size_t open_line(scan_t* s, size_t start, size_t i) noexcept nogil:
-    """Begins the line at `start`, which is blank up to `i`; returns where its content begins."""
+cdef inline size_t open_line(scan_t* s, size_t start) noexcept nogil:
+    """Begins the line at `start`; returns where its content begins."""
+    cdef size_t i = start
     memset(&s.line, 0, sizeof(line_t))
     while i < s.end and is_blank(s.text[i]) and s.text[i] != 10:
         i += 1
     s.line.start = i
-    s.line.words = s.counts[WORDS]
+    s.line.words = words_before(s, i)
     s.chunk = i
     if i == s.end or s.text[i] == 10:
         return i
@@ -769,24 +769,65 @@ cdef inline void close_line(scan_t* s) noexcept nogil:
     s.counts[LOG_LINES] += s.line.log
 
 
+cdef inline uint64_t read_short_words(scan_t* s, const unsigned char* p, uint64_t starts, uint64_t ends) noexcept nogil:
+    """Looks up the words of a block; returns the starts of those for look_at_special()."""
+    cdef uint64_t special = 0, low, high
+    cdef uint32_t group
+    cdef unsigned k, end
+    cdef int32_t longest = s.counts[LONGEST_WORD_CHARS]
+    if s.counts[WORDS] == 0 and starts:
+        read_ascii_key(p + lowest_bit(starts), lowest_bit(ends) - lowest_bit(starts), &low, &high)
+        s.counts[OPENS_WITH_QUESTION] = opens_question(word_group(low, high, 0, 0))
+    s.counts[WORDS] += count_bits(starts)
+    while starts:
+        k = lowest_bit(starts)
+        end = lowest_bit(ends)
+        starts &= starts - 1
+        ends &= ends - 1
+        longest = max(longest, <int32_t> (end - k))
+        read_ascii_key(p + k, end - k, &low, &high)
+        group = word_group(low, high, 0, 0)
+        count_group(s, group)
+        special |= <uint64_t> (group >= FIRST_FAULT_GROUP) << k
+    s.counts[LONGEST_WORD_CHARS] = longest
+    return special
+
+
+cdef inline size_t read_event(scan_t* s, size_t i, unsigned char b, uint64_t words, uint64_t digits) noexcept nogil:
+    """A mark, a number, a word for look_at_special() or white space; `words` and `digits` are those from `i` on."""
+    cdef size_t after
+    if KIND[b] == BYTE_MARK:
+        return read_mark(s, i, b)
+    if b == 10:
+        close_line(s)
+        after = open_line(s, i + 1)
+        return after
+    if KIND[b] == BYTE_SPACE:
+        s.blanks |= <uint64_t> 1 << (i - s.block)
+        s.line.tabs += b == 9
+    elif is_digit(b):
+        count_number(s, i, i + lowest_bit(~digits), lowest_bit(~digits))
+    elif KIND[b] == BYTE_WORD:
+        look_at_special(s, i, i + lowest_bit(~words))
+    return i + 1
+
+
 cdef size_t read_block(scan_t* s, size_t start) noexcept nogil:
     """Reads on from `start`, which lies in no word begun before, for some 64 bytes; returns where to go on."""
     cdef unsigned char[ASCII_BLOCK_BYTES + ASCII_KEY_BYTES] padded
     cdef const unsigned char* p = s.text + start
-    cdef unsigned stop = ASCII_BLOCK_BYTES, k, end
-    cdef size_t left = s.end - start, after = 0
+    cdef unsigned stop = ASCII_BLOCK_BYTES, halt, k, at = 0
+    cdef size_t left = s.end - start, after = start
     cdef ascii_block_t block
-    cdef uint64_t words, joined, joining, letters, camels, starts, ends, plain, counted, events, low, high
-    cdef int32_t chars
-    cdef uint32_t group
-    cdef unsigned char b
+    cdef uint64_t words, joined, joining, letters, starts, ends, void, names, calls, halts, counted, events, segment
+    cdef uint64_t segment_ends, segment_events
     if left < ASCII_BLOCK_BYTES + ASCII_KEY_BYTES:
         memset(padded, 0, sizeof(padded))
         memcpy(padded, p, left)
         p = padded
         if left < ASCII_BLOCK_BYTES:
             stop = <unsigned> left
-    block = read_ascii_block(p)
+    read_ascii_block(p, &block)
     joined = block.apostrophes & (block.words << 1) & (block.words >> 1)
     # Behind these bytes a word may go on.
     joining = block.foreign | (block.apostrophes & (block.foreign >> 1 | <uint64_t> 1 << 63))
@@ -796,76 +837,76 @@ cdef size_t read_block(scan_t* s, size_t start) noexcept nogil:
         stop = highest_bit(~words) + 1 if ~words else 0
         if stop == 0:
             return read_any_word(s, start)
+    counted = bits_below(stop)
+    # Marks between word bytes and first marks of pairs say nothing, nor do apostrophes.
+    events = counted & ~(words | block.spaces | block.foreign | block.apostrophes | block.paired | block.openings)
+    events &= ~(block.inner & (words << 1) & (words >> 1))
+    events |= counted & ((block.paired & (block.marks << 1 | 1)) | (block.openings & (block.paired >> 2 | <uint64_t> 3 << 62)))
+    letters = block.words & ~(block.digits | block.underscores)
+    starts = words & ~(words << 1)
+    ends = ~words & (words << 1)
+    void = ends & ~(ends_with_some(words, starts, ends, letters | block.digits) | joining)
+    while void:
+        # Underscores alone are no word.
+        halt = lowest_bit(void)
+        void &= void - 1
+        words &= ~bits_below(halt) | (bits_below(highest_bit(~words & bits_below(halt)) + 1) if ~words & bits_below(halt) else 0)
+    joined &= words
+    starts &= words
+    ends &= words << 1
+    halts = (long_ends(words, ends) | (ends & joining)) & bits_below(stop + 1)
+    block.foreign &= counted
+    events |= starts & block.digits & counted
+    names = ends_with_some(words, starts, ends, block.uppers & ((letters & ~block.uppers) << 1))
+    if block.underscores:
+        names |= (ends_with_some(words, starts, ends, block.underscores)
+                  & ends_with_some(words, starts, ends, letters))
     make_room(s, BLOCK_WORDS)
     s.block = start
     s.blanks = block.spaces
-    letters = words & ~(block.digits | block.underscores | joined)
-    camels = block.uppers & ((letters & ~block.uppers) << 1)
-    starts = words & ~(words << 1)
-    ends = ~words & (words << 1)
-    # Adding its start to a word carries through to its end, unless a bit is missing on the way.
-    plain = ((words & ~(block.digits | block.underscores | camels)) + starts) & ends & ~(joining | block.telling)
-    if s.counts[WORDS] == 0:
-        plain = 0
-    counted = bits_below(stop)
-    # Quiet marks matter in pairs alone.
-    events = (starts | ~(words | block.spaces | (block.quiet & ~(block.marks << 1 | 1)))) & counted
-    while events:
-        k = lowest_bit(events)
-        events &= events - 1
-        if starts >> k & 1:
-            end = lowest_bit(ends)
-            ends &= ends - 1
-            chars = end - k
-            if plain >> end & 1 and chars <= ASCII_KEY_BYTES:
-                read_ascii_key(p + k, chars, &low, &high)
-                group = word_group(low, high, 0, 0)
-                count_words(s, 1, chars, chars)
-                count_group(s, group)
-                if group >= FIRST_FAULT_GROUP:
-                    look_at_fault(s, start + k, start + end, group)
-                continue
-            if chars <= ASCII_KEY_BYTES and not joining >> end & 1:
-                low = bits_below(end) & ~bits_below(k)
-                if look_at_word(s, start + k, start + end, (letters & low) >> k, (block.digits & low) >> k,
-                                block.underscores & low != 0, camels & low != 0):
-                    read_ascii_key(p + k, chars, &low, &high)
-                    count_word(s, start + k, start + end, chars, word_group(low, high, 0, 0))
-                else:
-                    s.counts[PUNCTUATION] += count_bits(joined & low)
-                continue
-            after = read_any_word(s, start + k)
-        else:
-            b = p[k]
-            if KIND[b] == BYTE_MARK:
-                after = read_mark(s, start + k, b)
-                if after == start + k + 1:
-                    continue
-                if after > start + stop:
-                    s.counts[PUNCTUATION] += <int32_t> (after - start - stop)
-            elif b >= 128:
-                after = read_other(s, start + k)
-            elif b == 10:
-                close_line(s)
-                low = ~(block.spaces >> k >> 1)
-                after = open_line(s, start + k + 1, start + k + 1 + (lowest_bit(low) if low else 0))
-            else:
-                if KIND[b] == BYTE_SPACE:
-                    s.blanks |= <uint64_t> 1 << k
-                    s.line.tabs += b == 9
-                continue
-        # Read one by one up to `after`, and counted there if it was a word.
-        if KIND[p[k]] != BYTE_MARK:
-            counted &= bits_below(k) | ~bits_below(<unsigned> (after - start))
-        events &= ~bits_below(<unsigned> (after - start))
-        ends &= ~bits_below(<unsigned> (after - start + 1))
+    # Two characters or more before a parenthesis, the first of them no digit.
+    calls = ends & block.openings & (words << 2) & ~(names | (words + (starts & block.digits)) | halts)
+    names |= calls
+    while True:
+        halt = stop
+        halts &= ~bits_below(at + 1)
+        segment = halts | (block.foreign & ~bits_below(at))
+        if segment:
+            halt = lowest_bit(segment)
+            if halts >> halt & 1:
+                # The start of this word.
+                halt = highest_bit(~words & bits_below(halt)) + 1 if ~words & bits_below(halt) else 0
+        segment = bits_below(halt) & ~bits_below(at)
+        segment_ends = ends & (segment << 1)
+        s.counts[IDENTIFIERS] += count_bits(names & segment_ends)
+        s.plain_calls = calls & segment_ends
+        segment_events = (events & segment) | read_short_words(s, p, starts & segment, segment_ends)
+        s.pending_words = starts & segment
+        while segment_events:
+            k = lowest_bit(segment_events)
+            segment_events &= segment_events - 1
+            after = read_event(s, start + k, p[k], words >> k, block.digits >> k)
+            segment_events &= ~bits_below(<unsigned> (after - start))
+        s.pending_words = 0
+        if halt >= stop:
+            break
+        after = read_other(s, start + halt) if p[halt] >= 128 else read_any_word(s, start + halt)
+        at = <unsigned> (after - start)
+        counted &= bits_below(halt) | ~bits_below(at)
+        if at >= stop:
+            break
+    s.word_chars += count_bits(words & counted)
     s.ascii_letters += count_bits(letters & counted)
     s.counts[UPPERS] += count_bits(block.uppers & counted)
+    s.counts[DIGITS] += count_bits(block.digits & counted)
     s.counts[PUNCTUATION] += count_bits(block.marks & ~joined & counted)
-    if block.digits:
-        s.counts[DIGITS] += count_bits(block.digits & counted)
+    s.quotes += count_bits(block.quotes & counted)
     s.chunk = chunk_start(s, start + stop)
-    return after if after > start + stop else start + stop
+    if after <= start + stop:
+        return start + stop
+    if KIND[s.text[after - 1]] == BYTE_MARK:
+        s.counts[PUNCTUATION] += <int32_t> (after - start - stop)  # of a run of backticks
+    return after
 
 
 cdef size_t scanned_bytes(const unsigned char* text, size_t n) noexcept nogil:
@@ -921,7 +962,7 @@ cdef void text_scan(const unsigned char* text, size_t n, float* values) noexcept
     s.text = text
     s.end = scanned_bytes(text, n)
     s.number_end = s.slash_chunk = s.path_chunk = <size_t> -2
-    i = open_line(&s, 0, 0)
+    i = open_line(&s, 0)
     while i < s.end:
         b = text[i]
         if b >= 128:
@@ -931,11 +972,11 @@ cdef void text_scan(const unsigned char* text, size_t n, float* values) noexcept
             s.chunk = i
         elif b == 10:
             close_line(&s)
-            i = open_line(&s, i + 1, i + 1)
+            i = open_line(&s, i + 1)
         else:
             i = read_block(&s, i)
     close_line(&s)
-    end_sentence(&s)
+    end_sentence(&s, s.end)
     empty_lanes(&s)
     write_values(&s, n, values)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # googleapis-common-protos has no py.typed.
 # mypy: disable-error-code="import-untyped"
+import copy
 import dataclasses
 import pickle
 from enum import Enum
@@ -188,7 +189,12 @@ def test_decisions_are_frozen_values() -> None:
     decision = Decision.from_response(full_response(routing_pb2.RouteRequest(prompt="default")))
     with pytest.raises(dataclasses.FrozenInstanceError):
         decision.tier = "small"  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="'Decision' object has no attribute 'teir'"):
+        decision.teir  # type: ignore[attr-defined]  # noqa: B018
     assert not hasattr(decision, "__dict__")
+    assert dataclasses.replace(decision, tier="small").deployment == "mid-a"
+    assert dataclasses.asdict(decision)["revisions"]["policy"] == "p" * 16
+    assert copy.deepcopy(decision) == decision
     assert pickle.loads(pickle.dumps(decision)) == decision
     assert str(decision.reasons[1]) == "BAR mid 0.5"
     assert str(decision.reasons[0]) == "RULE long-prompts"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,10 +14,13 @@ from typing import Any
 import grpc
 import pytest
 import turnout
+from grpc_health.v1 import health_pb2
 from turnout import AsyncClient, Client, TlsConfig
 from turnout.bearer_token import stays_on_machine
 from turnout.connection import plan_connection
 from turnout.service_config import load_service_config
+
+from tests.clients.fake_routing import FakeRouting
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "clients" / "python" / "turnout"
@@ -26,10 +30,12 @@ PACKAGE = ROOT / "clients" / "python" / "turnout"
 IMPORT_WITH_FEW_PACKAGES = """
 import importlib.abc, sys
 
+KNOWN = {"turnout", "grpc", "google", "typing_extensions"}
+
 class Refusing(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top not in sys.stdlib_module_names and top not in {"turnout", "grpc", "google", "typing_extensions"}:
+        if top not in sys.stdlib_module_names and top not in KNOWN:
             raise ImportError(name)
 
 sys.meta_path.insert(0, Refusing())
@@ -186,3 +192,31 @@ def test_tls_needs_both_halves_of_a_clients_identity() -> None:
 )
 def test_where_a_token_may_go_in_clear_text(target: str, stays: bool) -> None:
     assert stays_on_machine(target) is stays
+
+
+README = (ROOT / "clients" / "python" / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_the_readmes_snippets_run(
+    snippet: str, fake: FakeRouting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.health.set("", health_pb2.HealthCheckResponse.SERVING)
+    monkeypatch.setattr(turnout.Client.__init__, "__defaults__", (fake.target,))
+    exec(compile(snippet.replace("localhost:50051", fake.target), "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert ("mid" in printed or "print" not in snippet) and "error" not in printed
+
+
+def test_the_first_snippet_has_twelve_lines_and_prints_tier_deployment_and_reasons(
+    fake: FakeRouting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(SNIPPETS[0].splitlines()) == 12
+    exec(SNIPPETS[0].replace("localhost:50051", fake.target), {})
+    assert capsys.readouterr().out.splitlines() == [
+        "tier:       mid",
+        "deployment: mid-a",
+        "reason:     RULE long-prompts",
+        "reason:     BAR mid 0.5",
+    ]

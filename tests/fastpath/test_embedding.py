@@ -123,6 +123,11 @@ def test_vector_is_most_like_itself() -> None:
     assert similar[13] == pytest.approx(1, abs=1e-3)
 
 
+def test_quantise_scales_each_vector_to_its_peak() -> None:
+    vectors = VectorSet.quantise([[0.5] * 15 + [-1.0], [2.0] * 15 + [0.0]])
+    assert vectors.levels.tolist() == [[64] * 15 + [-127], [127] * 15 + [0]]
+
+
 def test_set_without_vectors_has_no_cosines() -> None:
     empty = VectorSet(np.zeros((0, 16), np.int8))
     assert len(empty) == 0

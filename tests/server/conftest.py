@@ -33,6 +33,9 @@ def document() -> dict[str, Any]:
     hasty = json.loads(json.dumps(document["policies"]["default"]))
     hasty["limits"]["least_time_ms"] = 60_000.0
     document["policies"]["hasty"] = hasty
+    # Room for the longest text that the contract allows.
+    for deployment in document["tiers"][-1]["chain"]:
+        deployment["context_window"] = 100_000_000
     return document
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
 
@@ -15,26 +19,31 @@ class RichError:
     message: str
     reason: str = ""
     domain: str = ""
-    metadata: dict[str, str] = field(default_factory=dict)
-    fields: list[str] = field(default_factory=list)
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    fields: list[str] = dataclasses.field(default_factory=list)
     retry_s: float | None = None
     pushback_ms: int | None = None
 
 
+async def failure_of(call: Awaitable[Any]) -> RichError:
+    """The error that a call ends with."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return decode(caught.value)
+
+
 def decode(error: grpc.aio.AioRpcError) -> RichError:
     rich = RichError(error.code(), error.details() or "")
-    status = rpc_status.aio.from_call(error) if hasattr(rpc_status.aio, "from_call_sync") else _status(error)
-    for detail in status.details:
-        for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo):
-            message = kind()
-            if not detail.Unpack(message):
-                continue
-            if isinstance(message, error_details_pb2.ErrorInfo):
-                rich.reason, rich.domain, rich.metadata = message.reason, message.domain, dict(message.metadata)
-            elif isinstance(message, error_details_pb2.BadRequest):
-                rich.fields = [violation.field for violation in message.field_violations]
-            else:
-                rich.retry_s = message.retry_delay.ToMilliseconds() / 1000
+    # Checks that code and message are those of the details, too.
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    for detail in status.details if status is not None else ():
+        info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
+        if detail.Unpack(info):
+            rich.reason, rich.domain, rich.metadata = info.reason, info.domain, dict(info.metadata)
+        elif detail.Unpack(bad):
+            rich.fields = [violation.field for violation in bad.field_violations]
+        elif detail.Unpack(retry):
+            rich.retry_s = retry.retry_delay.ToMilliseconds() / 1000
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-retry-pushback-ms":
             rich.pushback_ms = int(value)

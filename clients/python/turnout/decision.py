@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Self
 
 from turnout.open_enum import OpenIntEnum
 from turnout.v1 import routing_pb2
@@ -127,8 +130,27 @@ class Explanation:
     state: LiveState
 
 
+class _ReadWhenAsked:
+    """Fills a field from the response when it is first read; to fill all costs a quarter of a call's CPU.
+
+    A slot that was never set makes Python ask `__getattr__`.
+    """
+
+    __slots__ = ("_response",)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            read = _READERS.get(name)
+            if read is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            value = read(self._response)
+            object.__setattr__(self, name, value)
+            return value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(_ReadWhenAsked):
     """Which tier and deployment should answer, and why.
 
     Attributes:
@@ -159,31 +181,13 @@ class Decision:
 
     @classmethod
     def from_response(cls, response: routing_pb2.RouteResponse) -> Self:
-        """The decision in a response of the service; fields that this client does not know are left out."""
-        revisions = response.revisions
-        return cls(
-            tier=response.tier,
-            deployment=response.deployment,
-            fallback_deployments=tuple(response.fallback_deployments),
-            status=DecisionStatus(response.status),
-            strategy=Strategy(response.strategy),
-            task=Task(response.task),
-            task_probability=response.task_probability,
-            candidates=tuple([_read_candidate(candidate) for candidate in response.candidates]),
-            reasons=tuple([Reason(ReasonKind(item.kind), item.id, item.score) for item in response.reasons]),
-            tokens_read=response.tokens_read,
-            tokens_total=response.tokens_total,
-            truncated=response.truncated,
-            propensity=response.propensity,
-            revisions=Revisions(revisions.policy, revisions.bundle, revisions.features),
-            digest=response.digest,
-            decision_id=response.decision_id,
-            decision_ns=response.decision_ns,
-            explanation=(
-                _read_explanation(response.explanation) if response.HasField("explanation") else None
-            ),
-            policy=response.policy,
-        )
+        """The decision in a response of the service, which is kept and must not be changed any more.
+
+        Fields that this client does not know are passed over.
+        """
+        decision = object.__new__(cls)
+        object.__setattr__(decision, "_response", response)
+        return decision
 
 
 def _read_candidate(candidate: routing_pb2.Candidate) -> Candidate:
@@ -212,3 +216,28 @@ def _read_explanation(explanation: routing_pb2.Explanation) -> Explanation:
         buckets={bucket.bucket: bucket.similarity for bucket in explanation.buckets},
         state=LiveState(tuple(state.closed_deployments), state.session_tier, state.budget_spent),
     )
+
+
+def _read_revisions(response: routing_pb2.RouteResponse) -> Revisions:
+    revisions = response.revisions
+    return Revisions(revisions.policy, revisions.bundle, revisions.features)
+
+
+# How each field of Decision is read; the rest of them as they are.
+_READERS: dict[str, Callable[[routing_pb2.RouteResponse], Any]] = {
+    field.name: attrgetter(field.name) for field in dataclasses.fields(Decision)
+} | {
+    "fallback_deployments": lambda response: tuple(response.fallback_deployments),
+    "status": lambda response: DecisionStatus(response.status),
+    "strategy": lambda response: Strategy(response.strategy),
+    "task": lambda response: Task(response.task),
+    "candidates": lambda response: tuple([_read_candidate(item) for item in response.candidates]),
+    "reasons": lambda response: tuple(
+        [Reason(ReasonKind(item.kind), item.id, item.score) for item in response.reasons]
+    ),
+    "revisions": _read_revisions,
+    "explanation": lambda response: (
+        _read_explanation(response.explanation) if response.HasField("explanation") else None
+    ),
+    "fell_back": lambda _: False,
+}

@@ -25,7 +25,7 @@ INPUTS = tuple(name for name in ALL_FEATURE_NAMES if name not in NOT_JUDGED)
 IDENTITY = frozenset(name for name in INPUTS if name.endswith("_share"))
 
 NGRAM_COLUMNS = 16
-NGRAM_PENALTY = 4.0
+NGRAM_PENALTY = 1.0
 NGRAM_FOLDS = 5
 NETS = 3
 SETTINGS = NetSettings()
@@ -194,7 +194,7 @@ def predict(fitted: Fitted, readings: Readings, vectors: Floats, clusters: Float
     return fitted.net.scores(net_inputs(readings, vectors, fitted.ngrams.values(readings), clusters))
 
 
-def cross_validate(dataset: Dataset, vectors: Floats, clusters: Floats, *, folds: int = 3, nets: int = 2) -> Floats:
+def cross_validate(dataset: Dataset, vectors: Floats, clusters: Floats, *, folds: int = 5, nets: int = 1) -> Floats:
     """(n, outputs) raw outputs for each row, by a fit without its group."""
     fold_of = group_folds(dataset.groups, folds, 17)
     outputs: list[Floats] = []

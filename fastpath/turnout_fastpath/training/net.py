@@ -79,7 +79,7 @@ class NetSettings:
     """How a net is fitted."""
 
     hidden: int = 32
-    epochs: int = 18
+    epochs: int = 30
     batch: int = 256
     rate: float = 3e-3
     decay: float = 2e-2

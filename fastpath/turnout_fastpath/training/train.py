@@ -54,8 +54,11 @@ EXEMPLARS = 64
 KNOWN_HARD = "known_hard"
 # Rows with which a task's own calibration is pulled towards none: a task with few rows keeps the pooled one.
 TASK_PRIOR_ROWS = 200.0
-# Share of cross-validated real rows that may abstain by each measure.
+# Share of cross-validated gibberish that must abstain, and of real rows that may by the measures behind.
+CAUGHT = 0.94
 ABSTAIN_SHARE = 0.004
+# Share of cross-validated everyday rows labelled small that the suggested bar keeps small.
+SMALL_KEPT = 0.91
 CHARS_PER_TOKEN = 4.0
 
 
@@ -109,11 +112,12 @@ def probabilities(scores: Floats, calibrations: Calibrations) -> Floats:
 
 
 def fit_abstention(dataset: Dataset, scores: Floats, vectors: Floats, clusters: Floats) -> dict[str, float]:
-    """Thresholds that at most ABSTAIN_SHARE of the real rows pass, each."""
+    """Thresholds: the unfamiliar logit that CAUGHT of the gibberish passes; the others, which back it up, at values that
+    at most ABSTAIN_SHARE of the real rows pass."""
     real = dataset.sources != GIBBERISH
     nearest = (vectors[real] @ clusters.T).max(axis=1)
     return {
-        "unfamiliar_logit": float(np.quantile(scores[real, -1], 1 - ABSTAIN_SHARE)),
+        "unfamiliar_logit": float(np.quantile(scores[~real, -1], 1 - CAUGHT)),
         "unknown_share": float(max(0.2, np.quantile(dataset.readings.unknown_share[real], 1 - ABSTAIN_SHARE))),
         "cluster_cosine": float(np.quantile(nearest, ABSTAIN_SHARE / 4)),
     }
@@ -130,9 +134,9 @@ def everyday_rates(tiers: npt.NDArray[np.intp], p: Floats, bars: tuple[float, fl
 
 
 def suggest_bars(tiers: npt.NDArray[np.intp], p: Floats) -> dict[str, Any]:
-    """Bars from cross-validated rows: the lowest leak of frontier rows at 92% of small rows kept, then the mid bar that
-    adds at most two points of leak."""
-    small = float(np.quantile(p[tiers == 0, 0], 0.08))
+    """Bars from cross-validated rows: SMALL_KEPT of the small rows stay small, then the lowest mid bar that adds at most two
+    points of frontier rows below frontier."""
+    small = float(np.quantile(p[tiers == 0, 0], 1 - SMALL_KEPT))
     base = everyday_rates(tiers, p, (small, 1.01))["frontier_below_frontier"]
     mid = 1.0
     for bar in np.arange(0.99, 0.3, -0.01):

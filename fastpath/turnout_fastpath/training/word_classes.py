@@ -44,7 +44,8 @@ class WordClass(enum.IntEnum):
     QUESTION = 16
     AUXILIARY = 17  # opens a question, but asks nothing elsewhere
     CODE = 18  # seldom stands outside of code
-    FAULT = 19  # makes a log line, see log_lines
+    FAULT = 19  # can make a log line
+    WEB = 20  # can make a URL
 
 
 WORDS: Mapping[WordClass, Mapping[str, str]] = {
@@ -507,6 +508,9 @@ WORDS: Mapping[WordClass, Mapping[str, str]] = {
     },
     WordClass.FAULT: {
         "en": "error warn warning fatal exception critical panic severe failure",
+    },
+    WordClass.WEB: {
+        "en": "www",
     },
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 
 from turnout_server.doors.errors import NotServingError, OverloadedError
@@ -26,6 +27,7 @@ class Admission:
         self.limit = limit
         self.in_flight = 0
         self.is_open = False
+        self._idle: asyncio.Event | None = None
         self._random = random.Random() if source is None else source
 
     def admit(self) -> bool:
@@ -45,5 +47,15 @@ class Admission:
         delay = self._random.uniform(*RETRY_AFTER_S)
         return OverloadedError(self.limit, delay) if self.is_open else NotServingError(delay)
 
+    async def close(self, patience_s: float) -> None:
+        """Lets nothing in any more, and waits for what is in flight, at most `patience_s` seconds."""
+        self.is_open = False
+        self._idle = asyncio.Event()
+        if self.in_flight:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), patience_s)
+
     def _release(self, _: asyncio.Task[object]) -> None:
         self.in_flight -= 1
+        if self._idle is not None and not self.in_flight:
+            self._idle.set()

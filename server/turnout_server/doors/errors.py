@@ -122,10 +122,11 @@ class Failure:
             details.append(BadRequest(field_violations=[violation]))
         pushback: tuple[tuple[str, str | bytes], ...] = ()
         if self.retry_after_s is not None:
+            delay_ms = round(self.retry_after_s * 1000)
             delay = Duration()
-            delay.FromNanoseconds(round(self.retry_after_s * 1e9))
+            delay.FromMilliseconds(delay_ms)
             details.append(RetryInfo(retry_delay=delay))
-            pushback = ((PUSHBACK_KEY, str(round(self.retry_after_s * 1000))),)
+            pushback = ((PUSHBACK_KEY, str(delay_ms)),)
         status = Status(code=_number(self.code), message=self.message)
         for detail in details:
             packed = AnyMessage()

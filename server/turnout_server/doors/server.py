@@ -27,10 +27,12 @@ KEEPALIVE_TIMEOUT_MS = 20_000
 # Clients may ask as often; those that do more often are sent away.
 MIN_CLIENT_PING_MS = 10_000
 # The core queues calls before it hands them over, and ends those beyond the queue (1,000 unless told
-# otherwise) with CANCELLED and no word of why. The queue is this many times what admission lets in, so that
-# admission can say RESOURCE_EXHAUSTED; one connection cannot fill it alone.
-PENDING_FACTOR = 16
-STREAMS_FACTOR = 4
+# otherwise) with CANCELLED and no word of why: the queue must be long enough for admission to say
+# RESOURCE_EXHAUSTED. One connection cannot fill it alone; its calls beyond this many wait at the client.
+LEAST_PENDING = 16_384
+LEAST_STREAMS = 4_096
+# Time for the last answers to leave, once nothing is in flight.
+FLUSH_S = 0.25
 CONNECTION_AGE_GRACE_MS = 30_000
 
 
@@ -103,8 +105,9 @@ class MainPort:
         """Says NOT_SERVING, gives load balancers time to look away, refuses new requests, finishes others."""
         await self.health.drain()
         await self._sleep(self._settings.drain_grace_s)
-        self.admission.is_open = False
-        await self._server.stop(self._settings.drain_s)
+        # Not by the server's own stop: it ends calls that come meanwhile with CANCELLED, which no client retries.
+        await self.admission.close(self._settings.drain_s)
+        await self._server.stop(FLUSH_S)
 
     async def stop(self) -> None:
         """Stops at once."""
@@ -127,13 +130,13 @@ class _GenericHandlers:
 
 
 def _options(settings: Settings, shares_port: bool) -> list[tuple[str, int]]:
-    pending = max(1000, PENDING_FACTOR * settings.max_in_flight)
+    pending = max(LEAST_PENDING, 4 * settings.max_in_flight)
     options = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         # Off where the port is ours alone: a second server on it is then an error, no thief of connections.
         ("grpc.so_reuseport", int(shares_port)),
-        ("grpc.max_concurrent_streams", max(100, STREAMS_FACTOR * settings.max_in_flight)),
+        ("grpc.max_concurrent_streams", max(LEAST_STREAMS, settings.max_in_flight)),
         ("grpc.server.max_pending_requests", pending),
         ("grpc.server.max_pending_requests_hard_limit", pending),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),

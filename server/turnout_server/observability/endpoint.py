@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 # A client that sends no request holds a thread no longer than this.
 REQUEST_TIMEOUT_S = 10
-_TEXT = [("Content-Type", "text/plain; charset=utf-8")]
 
 
 def watch_app(registry: CollectorRegistry, is_ready: Callable[[], bool]) -> WSGIApplication:
@@ -31,15 +30,16 @@ def watch_app(registry: CollectorRegistry, is_ready: Callable[[], bool]) -> WSGI
             case "/metrics":
                 return metrics(environ, start_response)
             case "/healthz":
-                start_response("200 OK", _TEXT)
-                return [b"ok\n"]
+                status, body = "200 OK", b"ok\n"
+            case "/readyz" if is_ready():
+                status, body = "200 OK", b"ready\n"
             case "/readyz":
-                ready = is_ready()
-                start_response("200 OK" if ready else "503 Service Unavailable", _TEXT)
-                return [b"ready\n" if ready else b"not ready\n"]
+                status, body = "503 Service Unavailable", b"not ready\n"
             case _:
-                start_response("404 Not Found", _TEXT)
-                return [b"/metrics, /healthz or /readyz\n"]
+                status, body = "404 Not Found", b"/metrics, /healthz or /readyz\n"
+        # A list of this answer's own: the handler adds the length to it.
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [body]
 
     return app
 

@@ -215,21 +215,19 @@ def count_pairs(text: str, pairs: list[str], runs_once: bool) -> int:
     return found
 
 
-def is_path(text: str, start: int, end: int) -> bool:
+def is_path(chunk: str) -> bool:
     """Is the chunk a path, a URL or a mail address?"""
-    chunk = text[start:end]
     if "://" in chunk or re.search(r"[A-Za-z0-9_]@[A-Za-z0-9_]|:\\[A-Za-z]", chunk):
         return True
-    if any(not SENTENCE_END.match(text, start + match.start() + 3) for match in re.finditer(r"www\.", chunk)):
+    if any(word.text.lower() == "www" and re.match("[.][A-Za-z0-9_]", chunk[word.end :]) for word in find_words(chunk)):
         return True
     slashes = [match.start() for match in re.finditer(r"(?<!<)/(?=[A-Za-z._])", chunk)]
     return len(slashes) >= 2 or any(at == 0 or chunk[at - 1] in ".~\"'`(=:" for at in slashes)
 
 
-def find_chunks(text: str) -> Iterator[tuple[int, int]]:
-    """Where white space ends and begins again."""
-    spaces = "".join(" " if is_space(char) else "x" for char in text)
-    return (match.span() for match in re.finditer("x+", spaces))
+def find_chunks(text: str) -> list[str]:
+    """What stands between white space."""
+    return "".join(" " if is_space(char) else char for char in text).split(" ")
 
 
 def is_operation(text: str, at: int) -> bool:
@@ -355,7 +353,7 @@ def scan(text: str | bytes) -> npt.NDArray[np.float32]:
         len(re.findall(r"[{}]|;(?=[\n\r]|\Z)", text)) + count_pairs(text, CODE_PAIRS, runs_once=True)
     )  # fmt: skip
     counts["json_marks"] = count_pairs(text, JSON_PAIRS, runs_once=False)
-    counts["paths_and_urls"] = sum(is_path(text, start, end) for start, end in find_chunks(text))
+    counts["paths_and_urls"] = sum(map(is_path, find_chunks(text)))
     counts["math_marks"] = sum(
         is_operation(text, match.start()) for match in re.finditer("[-=+^*/<>]", text)
     ) + sum(not is_letter(char) for char in MATH_BEYOND_ASCII.findall(text))

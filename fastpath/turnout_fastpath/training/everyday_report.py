@@ -1,0 +1,111 @@
+"""Where the everyday corpus goes by an engine: the goals for everyday prompts, on the rows that were set apart.
+
+    python -m turnout_fastpath.training.everyday_report [--bundle FOLDER] [--policy FILE] [--json]
+
+Every row is decided by the engine as a caller's request would be; nothing here knows how the classifier works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from turnout_fastpath.decision import Decision, Status, Strategy
+from turnout_fastpath.engine import Engine
+from turnout_fastpath.training.everyday_rows import TIERS, EverydayRow, load_everyday
+from turnout_fastpath.training.gibberish import make_gibberish
+
+# "The ladder of the trade": prompts whose tiers every engineer knows by heart, and the tiers that may serve them.
+LADDER: dict[str, tuple[str, ...]] = {
+    "What are your business hours?": ("small",),
+    "How do I reset my password with 2FA enabled?": ("small",),
+    "Compare plan A and plan B for my usage": ("mid",),
+    "Analyze this error log and suggest a fix": ("mid", "frontier"),
+    "Review this contract clause for compliance issues": ("frontier",),
+}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A labelled row and what an engine decided."""
+
+    row: EverydayRow
+    decision: Decision
+
+    @property
+    def tier(self) -> int:
+        """Number of the decided tier."""
+        return TIERS.index(self.decision.tier)
+
+
+def place(engine: Engine, rows: Sequence[EverydayRow]) -> list[Placed]:
+    """Decides every row."""
+    return [Placed(row, engine.decide(row.request())) for row in rows]
+
+
+def rates(placed: Sequence[Placed]) -> dict[str, float]:
+    """The two rates that the goals name, and what they cost."""
+    small = [one for one in placed if one.row.tier == "small"]
+    mid = [one for one in placed if one.row.tier == "mid"]
+    frontier = [one for one in placed if one.row.tier == "frontier"]
+    below = [one for one in frontier if one.tier < TIERS.index("frontier")]
+    single = [one for one in below if one.decision.strategy is Strategy.SINGLE]
+    return {
+        "rows": len(placed),
+        "small_to_small": _share([one for one in small if one.tier == 0], small),
+        "mid_below_frontier": _share([one for one in mid if one.tier < 2], mid),
+        "frontier_below_by_single": _share(single, frontier),
+        "abstained": _share([one for one in placed if one.decision.status is Status.ABSTAINED], list(placed)),
+    }
+
+
+def _share(part: Sequence[Placed], whole: Sequence[Placed]) -> float:
+    return round(len(part) / len(whole), 4) if whole else float("nan")
+
+
+def report(engine: Engine) -> dict[str, Any]:
+    """All figures: set apart rows, English, other languages, plain and tricky rows, ladder, gibberish."""
+    placed = place(engine, [row for row in load_everyday() if row.set_apart])
+    english = [one for one in placed if one.row.lang == "en"]
+    others = [one for one in placed if one.row.lang != "en"]
+    ladder = {prompt: engine.route(prompt).tier for prompt in LADDER}
+    gibberish = [engine.route(text) for text in make_gibberish(1000, seed=99)]
+    return {
+        "all": rates(placed),
+        "english": rates(english),
+        "other_languages": rates(others),
+        "plain": rates([one for one in placed if one.row.id.startswith("plain")]),
+        "tricky": rates([one for one in placed if not one.row.id.startswith("plain")]),
+        "by_language": {
+            lang: rates([one for one in others if one.row.lang == lang])
+            for lang in sorted({one.row.lang for one in others})
+        },
+        "ladder": ladder,
+        "ladder_holds": all(ladder[prompt] in allowed for prompt, allowed in LADDER.items()),
+        "gibberish_abstained": sum(d.status is Status.ABSTAINED for d in gibberish) / len(gibberish),
+    }
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", help="folder of a bundle; the default one if absent")
+    parser.add_argument("--policy", help="resolved policy document; the default one if absent")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    figures = report(Engine.load(arguments.bundle, arguments.policy))
+    if arguments.json:
+        print(json.dumps(figures, indent=1))
+        return
+    for name, part in [*figures.items(), *figures["by_language"].items()]:
+        if isinstance(part, dict) and "rows" in part:
+            print(f"{name:16}" + "  ".join(f"{key} {value:.3f}" for key, value in part.items()))
+    print(f"ladder {'holds' if figures['ladder_holds'] else 'broken'}: {figures['ladder']}")
+    print(f"gibberish abstained {figures['gibberish_abstained']:.3f}")
+
+
+if __name__ == "__main__":
+    main()
