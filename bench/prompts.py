@@ -140,6 +140,8 @@ def _cut_all(wordpiece: WordPiece, texts: Sequence[str], pieces: int, count: int
 
 def _joined(wordpiece: WordPiece, texts: Sequence[str], pieces: int) -> Iterator[str]:
     """Texts of at least `pieces` pieces, each of prompts that follow one another; without end."""
+    if not texts:
+        raise ValueError(f"no prompt to make {pieces} word pieces of")
     shuffler = random.Random(SEED + pieces)
     parts: list[str] = []
     taken = 0

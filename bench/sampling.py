@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 MIN_SAMPLE_NS = 2000
 # How long an arm is warmed up and its calls are counted before the rounds begin.
 PROBE_S = 0.02
-MIN_SAMPLES = 20
+MIN_SAMPLES = 5
 
 
 @dataclass(frozen=True)

@@ -12,77 +12,85 @@ enum { ASCII_BLOCK_BYTES = 64, ASCII_KEY_BYTES = 16 };
 typedef struct {
   uint64_t words; /* ASCII letters, digits and underscores */
   uint64_t uppers, digits, underscores;
-  uint64_t marks; /* ASCII punctuation, underscores among it */
-  uint64_t apostrophes, quotes, openings /* ( */;
-  uint64_t inner;   /* - . */
-  uint64_t paired;  /* , ) ] [ " */
-  uint64_t spaces;  /* 0x20 alone */
-  uint64_t foreign; /* bytes beyond ASCII */
+  uint64_t apostrophes, quotes; /* ' and " */
+  uint64_t openings;            /* ( */
+  uint64_t silent;              /* , ) [ ] */
+  uint64_t inner;               /* - . */
+  uint64_t spaces;              /* 0x20 alone */
+  uint64_t foreign;             /* bytes beyond ASCII */
 } ascii_block_t;
 
 #ifdef __SSE2__
-static inline __m128i ascii_between(__m128i bytes, char first, char last) {
-  __m128i offset = _mm_sub_epi8(bytes, _mm_set1_epi8(first));
-  return _mm_cmpeq_epi8(_mm_min_epu8(offset, _mm_set1_epi8(last - first)), offset);
+typedef struct { __m128i part[4]; } ascii_mask_t;
+
+static inline uint64_t ascii_bits(ascii_mask_t mask) {
+  uint64_t low = (uint32_t)_mm_movemask_epi8(mask.part[0]) | (uint32_t)_mm_movemask_epi8(mask.part[1]) << 16;
+  uint64_t high = (uint32_t)_mm_movemask_epi8(mask.part[2]) | (uint32_t)_mm_movemask_epi8(mask.part[3]) << 16;
+  return low | high << 32;
 }
 
-static inline __m128i ascii_equal(__m128i bytes, char value) { return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(value)); }
+static inline ascii_mask_t ascii_or(ascii_mask_t a, ascii_mask_t b) {
+  for (int k = 0; k < 4; k++) a.part[k] = _mm_or_si128(a.part[k], b.part[k]);
+  return a;
+}
 
-static inline uint64_t ascii_bits(__m128i mask) { return (uint64_t)(uint32_t)_mm_movemask_epi8(mask); }
+static inline ascii_mask_t ascii_equal(ascii_mask_t bytes, char value) {
+  for (int k = 0; k < 4; k++) bytes.part[k] = _mm_cmpeq_epi8(bytes.part[k], _mm_set1_epi8(value));
+  return bytes;
+}
 
-static inline void read_ascii_block(const unsigned char *text, ascii_block_t *block) {
-  memset(block, 0, sizeof(*block));
-  for (int k = 0; k < ASCII_BLOCK_BYTES; k += 16) {
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(text + k));
-    __m128i upper = ascii_between(bytes, 'A', 'Z');
-    __m128i digit = ascii_between(bytes, '0', '9');
-    __m128i alphanumeric = _mm_or_si128(_mm_or_si128(upper, digit), ascii_between(bytes, 'a', 'z'));
-    __m128i underscore = ascii_equal(bytes, '_');
-    __m128i quote = ascii_equal(bytes, '"');
-    __m128i inner = _mm_or_si128(ascii_equal(bytes, '-'), ascii_equal(bytes, '.'));
-    __m128i bracket = _mm_or_si128(ascii_equal(bytes, '['), ascii_equal(bytes, ']'));
-    __m128i paired = _mm_or_si128(ascii_equal(bytes, ','), ascii_equal(bytes, ')'));
-    block->words |= ascii_bits(_mm_or_si128(alphanumeric, underscore)) << k;
-    block->uppers |= ascii_bits(upper) << k;
-    block->digits |= ascii_bits(digit) << k;
-    block->underscores |= ascii_bits(underscore) << k;
-    block->marks |= ascii_bits(_mm_andnot_si128(alphanumeric, ascii_between(bytes, '!', '~'))) << k;
-    block->apostrophes |= ascii_bits(ascii_equal(bytes, '\'')) << k;
-    block->quotes |= ascii_bits(quote) << k;
-    block->openings |= ascii_bits(ascii_equal(bytes, '(')) << k;
-    block->inner |= ascii_bits(inner) << k;
-    block->paired |= ascii_bits(_mm_or_si128(_mm_or_si128(paired, bracket), quote)) << k;
-    block->spaces |= ascii_bits(ascii_equal(bytes, ' ')) << k;
-    block->foreign |= ascii_bits(bytes) << k;
+static inline ascii_mask_t ascii_between(ascii_mask_t bytes, char first, char last) {
+  for (int k = 0; k < 4; k++) {
+    __m128i offset = _mm_sub_epi8(bytes.part[k], _mm_set1_epi8(first));
+    bytes.part[k] = _mm_cmpeq_epi8(_mm_min_epu8(offset, _mm_set1_epi8(last - first)), offset);
   }
+  return bytes;
+}
+
+static inline ascii_block_t read_ascii_block(const unsigned char *text) {
+  ascii_block_t block;
+  ascii_mask_t bytes, upper, digit, underscore, round, square;
+  for (int k = 0; k < 4; k++) bytes.part[k] = _mm_loadu_si128((const __m128i *)text + k);
+  upper = ascii_between(bytes, 'A', 'Z');
+  digit = ascii_between(bytes, '0', '9');
+  underscore = ascii_equal(bytes, '_');
+  block.uppers = ascii_bits(upper);
+  block.digits = ascii_bits(digit);
+  block.underscores = ascii_bits(underscore);
+  block.words =
+      ascii_bits(ascii_or(ascii_or(upper, digit), ascii_or(underscore, ascii_between(bytes, 'a', 'z'))));
+  block.apostrophes = ascii_bits(ascii_equal(bytes, '\''));
+  block.quotes = ascii_bits(ascii_equal(bytes, '"'));
+  block.openings = ascii_bits(ascii_equal(bytes, '('));
+  round = ascii_or(ascii_equal(bytes, ','), ascii_equal(bytes, ')'));
+  square = ascii_or(ascii_equal(bytes, '['), ascii_equal(bytes, ']'));
+  block.silent = ascii_bits(ascii_or(round, square));
+  block.inner = ascii_bits(ascii_between(bytes, '-', '.'));
+  block.spaces = ascii_bits(ascii_equal(bytes, ' '));
+  block.foreign = ascii_bits(bytes);
+  return block;
 }
 #else
-static inline void read_ascii_block(const unsigned char *text, ascii_block_t *block) {
-  memset(block, 0, sizeof(*block));
+static inline ascii_block_t read_ascii_block(const unsigned char *text) {
+  ascii_block_t block;
+  memset(&block, 0, sizeof(block));
   for (int k = 0; k < ASCII_BLOCK_BYTES; k++) {
     unsigned char b = text[k];
     uint64_t bit = (uint64_t)1 << k;
-    if (b >= 128) {
-      block->foreign |= bit;
-    } else if (b >= 'A' && b <= 'Z') {
-      block->uppers |= bit;
-    } else if (b >= '0' && b <= '9') {
-      block->digits |= bit;
-    } else if (b >= 'a' && b <= 'z') {
-      block->words |= bit;
-    } else if (b == ' ') {
-      block->spaces |= bit;
-    } else if (b > ' ' && b < 127) {
-      block->marks |= bit;
-      if (b == '_') block->underscores |= bit;
-      if (b == '\'') block->apostrophes |= bit;
-      if (b == '"') block->quotes |= bit;
-      if (b == '(') block->openings |= bit;
-      if (b == '-' || b == '.') block->inner |= bit;
-      if (b == ',' || b == ')' || b == '[' || b == ']' || b == '"') block->paired |= bit;
-    }
+    if (b >= 128) block.foreign |= bit;
+    if (b >= 'A' && b <= 'Z') block.uppers |= bit;
+    if (b >= 'a' && b <= 'z') block.words |= bit;
+    if (b >= '0' && b <= '9') block.digits |= bit;
+    if (b == '_') block.underscores |= bit;
+    if (b == '\'') block.apostrophes |= bit;
+    if (b == '"') block.quotes |= bit;
+    if (b == '(') block.openings |= bit;
+    if (b == ',' || b == ')' || b == '[' || b == ']') block.silent |= bit;
+    if (b == '-' || b == '.') block.inner |= bit;
+    if (b == ' ') block.spaces |= bit;
   }
-  block->words |= block->uppers | block->digits | block->underscores;
+  block.words |= block.uppers | block.digits | block.underscores;
+  return block;
 }
 #endif
 
@@ -98,18 +106,23 @@ static inline void read_ascii_key(const unsigned char *text, unsigned length, ui
   *high = (bytes[1] | 0x2020202020202020u) & mask[1];
 }
 
-static inline int count_bits(uint64_t bits) {
+static inline int32_t count_bits(uint64_t bits) {
   bits -= bits >> 1 & 0x5555555555555555u;
   bits = (bits & 0x3333333333333333u) + (bits >> 2 & 0x3333333333333333u);
-  return (int)(((bits + (bits >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
+  return (int32_t)(((bits + (bits >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
 }
 
-/* Of a number that is not 0. */
-static inline unsigned lowest_bit(uint64_t bits) { return (unsigned)__builtin_ctzll(bits); }
-static inline unsigned highest_bit(uint64_t bits) { return 63u - (unsigned)__builtin_clzll(bits); }
+/* 64 if there is none. */
+static inline unsigned lowest_bit(uint64_t bits) { return bits ? (unsigned)__builtin_ctzll(bits) : 64; }
 
 /* The bits below bit k, which may be 64. */
 static inline uint64_t bits_below(unsigned k) { return k < 64 ? ((uint64_t)1 << k) - 1 : ~(uint64_t)0; }
+
+/* Where the run of bits that ends before bit `end` begins. */
+static inline unsigned run_start(uint64_t words, unsigned end) {
+  uint64_t gaps = ~words & bits_below(end);
+  return gaps ? 64 - (unsigned)__builtin_clzll(gaps) : 0;
+}
 
 /* The ends (the places behind) of those runs of `words` that have a bit of `some`. Adding its start to a run carries
    through to its end, unless a bit is missing on the way. */

@@ -152,7 +152,9 @@ def _load_array(path: Path, kind: tuple[str, int], shape: list[int]) -> npt.NDAr
     except (ValueError, EOFError) as error:
         raise BundleError(f"{path}: {error}") from error
     if array.dtype != dtype or array.ndim != dimensions:
-        raise BundleError(f"{path}: {array.ndim} dimensions of {array.dtype}, needed: {dimensions} of {dtype}")
+        raise BundleError(
+            f"{path}: {array.ndim} dimensions of {array.dtype}, needed: {dimensions} of {dtype}"
+        )
     if list(array.shape) != shape:
         raise BundleError(f"{path}: shape {list(array.shape)}, the manifest says {shape}")
     return array

@@ -14,7 +14,13 @@ class Classifier:
     """
 
     def __init__(
-        self, model: bytes, n_inputs: int, n_outputs: int, *, input_name: str = "x", output_name: str = "scores"
+        self,
+        model: bytes,
+        n_inputs: int,
+        n_outputs: int,
+        *,
+        input_name: str = "x",
+        output_name: str = "scores",
     ) -> None:
         """Loads a serialised model and runs it once on zeros.
 

@@ -50,7 +50,7 @@ cdef int engine_decide(const snapshot_t* snapshot, worker_t* worker, const reque
     code = policy_resolve(snapshot.policies, request, &resolved, fault)
     if code:
         return code
-    name_decision(worker, request, decision)
+    name_decision(worker, request, started, decision)
     state_read(snapshot.state, snapshot.slots, snapshot.policies.n_deployments, request.session_id, request.tenant,
                monotonic_ms(), &decision.live)
     choose_text(request, worker.buffer, &worker.judged)
@@ -73,8 +73,11 @@ cdef int engine_decide(const snapshot_t* snapshot, worker_t* worker, const reque
     return 0
 
 
-cdef void name_decision(worker_t* worker, const request_t* request, decision_t* decision) noexcept nogil:
-    """48 bits of Unix time in milliseconds, then 80 random bits (xorshift64*): unique, and ordered by time."""
+cdef void name_decision(worker_t* worker, const request_t* request, uint64_t clock, decision_t* decision) noexcept nogil:
+    """48 bits of Unix time in milliseconds, then 80 random bits (xorshift64*): unique, and ordered by time.
+
+    The clock's nanoseconds are stirred in, so that processes that forked with one worker do not share its numbers.
+    """
     cdef uint64_t now = unix_ms()
     cdef int i
     if request.has_decision_id:
@@ -82,6 +85,7 @@ cdef void name_decision(worker_t* worker, const request_t* request, decision_t* 
         return
     for i in range(6):
         decision.decision_id[i] = <uint8_t> (now >> (40 - 8 * i))
+    worker.random ^= clock
     worker.random ^= worker.random >> 12
     worker.random ^= worker.random << 25
     worker.random ^= worker.random >> 27

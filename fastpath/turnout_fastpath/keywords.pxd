@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum:
     MAX_KEYWORD_GROUPS = 1024
-    KEYWORD_WORDS = MAX_KEYWORD_GROUPS // 64
+    KEYWORD_WORDS = MAX_KEYWORD_GROUPS >> 6
 
 
 # A deterministic automaton over symbol classes; see keywords.pyx for the symbols.

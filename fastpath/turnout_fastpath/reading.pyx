@@ -137,7 +137,7 @@ cdef void context_features(const request_t* request, const judged_t* judged, con
                            + request.tool_schema_bytes)
     context[CONTEXT_TOKENS] = windows.total
     # What is not judged is counted at four bytes a word piece (English prose has 4.4, code 3.5).
-    context[CONTEXT_REQUEST_TOKENS] = <float> (windows.total + other / 4)
+    context[CONTEXT_REQUEST_TOKENS] = <float> (windows.total + other // 4)
     context[CONTEXT_MESSAGES] = request.n_messages
     context[CONTEXT_USER_TURNS] = judged.user_turns
     context[CONTEXT_SYSTEM_BYTES] = judged.system_bytes

@@ -28,7 +28,13 @@ class StateBlock:
         """The deployment may be named again."""
 
     def set_session(
-        self, session_id: str, tier: int, seconds: float, *, deployment: str | None = None, warm_tokens: int = 0
+        self,
+        session_id: str,
+        tier: int,
+        seconds: float,
+        *,
+        deployment: str | None = None,
+        warm_tokens: int = 0,
     ) -> None:
         """The session has been served by `tier` (0 is the cheapest) and keeps it for `seconds`.
 

@@ -21,20 +21,19 @@ cdef extern from "ascii_block.h" nogil:
         uint64_t uppers
         uint64_t digits
         uint64_t underscores
-        uint64_t marks
         uint64_t apostrophes
         uint64_t quotes
         uint64_t openings
+        uint64_t silent
         uint64_t inner
-        uint64_t paired
         uint64_t spaces
         uint64_t foreign
-    void read_ascii_block(const unsigned char*, ascii_block_t*)
+    ascii_block_t read_ascii_block(const unsigned char*)
     void read_ascii_key(const unsigned char*, unsigned, uint64_t*, uint64_t*)
     int32_t count_bits(uint64_t)
     unsigned lowest_bit(uint64_t)
-    unsigned highest_bit(uint64_t)
     uint64_t bits_below(unsigned)
+    unsigned run_start(uint64_t, unsigned)
     uint64_t ends_with_some(uint64_t, uint64_t, uint64_t, uint64_t)
     uint64_t long_ends(uint64_t, uint64_t)
 
@@ -46,7 +45,6 @@ cdef extern from "unicode_tables.h" nogil:
         CHAR_UPPER
         CHAR_MARK
         CHAR_PUNCTUATION
-        CHAR_SPACE
     enum:
         SCRIPT_LATIN
         SCRIPT_CYRILLIC
@@ -68,7 +66,6 @@ cdef extern from "word_classes.h" nogil:
         CLASS_QUESTION
         CLASS_AUXILIARY
         CLASS_CODE
-        FIRST_FAULT_GROUP
         LANE_PARTS
         FOLD_FIRST
         FOLD_END
@@ -101,6 +98,7 @@ cdef enum:
     # Han and kana, and Thai and Lao, write no spaces: their runs are cut into words of so many characters.
     HAN_WORD_CHARS = 2
     THAI_WORD_CHARS = 4
+    HANGUL_WORD_CHARS = 1 << 30  # a run is a word
     # A question sequence opens the text when it ends this early.
     OPENING_CHARS = 8
     FIELD_NAME_CHARS = 32
@@ -126,77 +124,67 @@ cdef struct scan_t:
     int32_t[SCRIPT_OTHER + 1] scripts  # letters beyond ASCII
     int32_t ascii_letters
     int32_t word_chars
+    int32_t quotes          # straight double quotes
+    int32_t sentence_words  # words up to the last end of a sentence
     uint64_t[LANE_PARTS] class_lanes  # words of each class, one byte a class, not yet in `counts`
     int32_t lane_words      # at most so many are in the lanes
-    int32_t quotes          # straight double quotes
     size_t non_ascii_bytes
     size_t number_end       # of the last number's digits
     int32_t number_digits
     size_t block            # start of the block that is being read
-    uint64_t blanks         # its white space, up to the event that is being read
-    size_t chunk            # start of what stands between white space, as of the start of the block
-    size_t slash_chunk      # the chunk of the last slash
-    int32_t slashes
+    uint64_t pending_words  # starts of its words that are counted, but may stand behind what is being read
+    uint64_t plain_calls    # places in it behind words that are names only if a ( follows
+    size_t chunk            # start of the last chunk that was asked for
+    size_t chunk_seen       # no white space between it and this
+    size_t slash_chunk      # chunk of the last slash
+    int32_t slashes         # in it
     size_t path_chunk       # the last chunk that was counted as a path or URL
-    int32_t sentence_words  # words up to the last end of a sentence
-    uint64_t pending_words  # starts of words of the block that are counted, but may stand behind what is being read
-    uint64_t plain_calls    # places in the block behind words that are names only if a ( follows
     line_t line
 
 
-# What an ASCII byte is, and what may surprise about it.
+# What a byte is, and where it may stand.
 cdef enum:
-    BYTE_OTHER = 0
-    BYTE_WORD = 1
-    BYTE_MARK = 2
-    BYTE_SPACE = 3
-cdef enum:
-    IS_ACTIVE = 1           # a mark that read_active_mark() looks at
-    IS_CLOSER = 4           # may stand between the end of a sentence and white space
-    IS_IN_FIELD_NAME = 8
-    IS_LEFT_OPERAND = 16
-    IS_RIGHT_OPERAND = 32
-    IS_BEFORE_PATH = 64     # a slash behind it begins a path
-    IS_LINE_OPENER = 128    # look_at_opening() looks at lines that begin so
+    IS_WORD = 1             # letter, digit or underscore
+    IS_BLANK = 2
+    IS_MARK = 4             # punctuation
+    IS_CLOSER = 8           # may stand between the end of a sentence and white space
+    IS_IN_FIELD_NAME = 16
+    IS_LEFT_OPERAND = 32
+    IS_RIGHT_OPERAND = 64
+    IS_BEFORE_PATH = 128    # a slash behind it begins a path
+    IS_LINE_OPENER = 256    # look_at_opening() looks at lines that begin so
+    IS_LEVEL_INITIAL = 512  # or so, if the next byte is a capital too
 
-cdef uint8_t[256] KIND
-cdef uint8_t[256] FLAGS
+cdef unsigned short[256] FLAGS
 cdef uint8_t[256] MARK_BIT      # 0 to 31, by mark
-cdef uint64_t[256] MARKS_AFTER  # bit MARK_BIT: a code pair; 32 + MARK_BIT: a JSON pair
+cdef uint32_t[256] PAIRS        # bits of the marks that make a pair of code behind this one
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DIGITS = "0123456789"
 _MARKS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-_CODE_PAIRS = "() [] == != <= >= => -> :: && || += -= *= /= := /* */ </ /> << >> ++"
-_JSON_PAIRS = "\": {\" [\" [{ }, ], \"} \"] }]"
+_BEYOND_ASCII = "".join(map(chr, range(128, 256)))
+_CODE_PAIRS = "== != <= >= => -> :: && || += -= *= /= := /* */ </ /> << >> ++"
 
 
 def _fill_tables():
-    for char in _MARKS:
-        KIND[ord(char)] = BYTE_MARK
-        MARK_BIT[ord(char)] = _MARKS.index(char)
-    for char in _LETTERS + _DIGITS + "_":
-        KIND[ord(char)] = BYTE_WORD
-    for char in " \t\v\f\r\n":
-        KIND[ord(char)] = BYTE_SPACE
     for flag, chars in (
-        (IS_ACTIVE, "!$%(*+-./:;<=>?@\\^`{|"),
+        (IS_WORD, _LETTERS + _DIGITS + "_"),
+        (IS_BLANK, " \t\n\v\f\r"),
+        (IS_MARK, _MARKS),
         (IS_CLOSER, "\"')]*"),
-        (IS_IN_FIELD_NAME, _LETTERS + _DIGITS + " -*_\"'()/.#&>"),
+        (IS_IN_FIELD_NAME, _LETTERS + _DIGITS + " -*_\"'()/.#&>" + _BEYOND_ASCII),
         (IS_LEFT_OPERAND, _LETTERS + _DIGITS + ")]}"),
         (IS_RIGHT_OPERAND, _LETTERS + _DIGITS + "([{\\"),
         (IS_BEFORE_PATH, ".~\"'`(=:"),
-        (IS_LINE_OPENER, _DIGITS + "ABCDEFGHIJTabcdefghij-*+>`~(["),
+        (IS_LINE_OPENER, _DIGITS + "aFT-*+>`~([\xc2\xe2"),
+        (IS_LEVEL_INITIAL, "CDEFINTW"),
     ):
         for char in chars:
             FLAGS[ord(char)] |= flag
-    for byte in range(128, 256):
-        FLAGS[byte] |= IS_IN_FIELD_NAME
-    FLAGS[0xC2] |= IS_LINE_OPENER
-    FLAGS[0xE2] |= IS_LINE_OPENER
-    for shift, pairs in ((0, _CODE_PAIRS), (32, _JSON_PAIRS)):
-        for pair in pairs.split():
-            MARKS_AFTER[ord(pair[0])] |= <uint64_t> 1 << (MARK_BIT[ord(pair[1])] + <int> shift)
+    for char in _MARKS:
+        MARK_BIT[ord(char)] = _MARKS.index(char)
+    for pair in _CODE_PAIRS.split():
+        PAIRS[ord(pair[0])] |= <uint32_t> 1 << MARK_BIT[ord(pair[1])]
 
 
 _fill_tables()
@@ -208,7 +196,7 @@ cdef inline unsigned char byte_at(const scan_t* s, size_t i) noexcept nogil:
 
 
 cdef inline bint is_blank(unsigned char b) noexcept nogil:
-    return KIND[b] == BYTE_SPACE
+    return FLAGS[b] & IS_BLANK != 0
 
 
 cdef inline bint is_digit(unsigned char b) noexcept nogil:
@@ -232,25 +220,7 @@ cdef inline uint32_t next_code(const scan_t* s, size_t* at) noexcept nogil:
     return utf8_next(s.text, s.end, at)
 
 
-cdef inline int run_chars(unsigned properties) noexcept nogil:
-    """Characters a word in the runs of this letter's script, no limit for Hangul, 0 for ordinary letters."""
-    cdef unsigned script = properties >> 8
-    if not properties & CHAR_LETTER or script < SCRIPT_THAI or script > SCRIPT_HAN:
-        return 0
-    if script == SCRIPT_THAI:
-        return THAI_WORD_CHARS
-    return 1 << 30 if script == SCRIPT_HANGUL else HAN_WORD_CHARS
-
-
-cdef inline void count_char(scan_t* s, size_t bytes, unsigned properties) noexcept nogil:
-    """A character beyond ASCII."""
-    s.counts[NON_ASCII] += 1
-    s.non_ascii_bytes += bytes
-    if properties & CHAR_LETTER:
-        s.scripts[properties >> 8] += 1
-        s.counts[UPPERS] += (properties & CHAR_UPPER) != 0
-    elif properties & CHAR_DIGIT:
-        s.counts[DIGITS] += 1
+# Words
 
 
 cdef void empty_lanes(scan_t* s) noexcept nogil:
@@ -284,15 +254,14 @@ cdef inline bint opens_question(uint32_t group) noexcept nogil:
 cdef inline void count_words(scan_t* s, int32_t words, int32_t chars, int32_t longest) noexcept nogil:
     s.counts[WORDS] += words
     s.word_chars += chars
-    if longest > s.counts[LONGEST_WORD_CHARS]:
-        s.counts[LONGEST_WORD_CHARS] = longest
+    s.counts[LONGEST_WORD_CHARS] = max(s.counts[LONGEST_WORD_CHARS], longest)
 
 
 cdef inline int32_t words_before(const scan_t* s, size_t i) noexcept nogil:
     return s.counts[WORDS] - count_bits(s.pending_words & ~bits_below(<unsigned> (i - s.block)))
 
 
-cdef inline void count_number(scan_t* s, size_t at, size_t digits_end, int32_t digits) noexcept nogil:
+cdef void count_number(scan_t* s, size_t at, size_t digits_end, int32_t digits) noexcept nogil:
     """A word that begins with digits. Behind a number and one of . , : it continues that number."""
     cdef unsigned char before = byte_at(s, at - 1)
     if s.number_end + 1 == at and (before == c'.' or before == c',' or before == c':'):
@@ -301,8 +270,7 @@ cdef inline void count_number(scan_t* s, size_t at, size_t digits_end, int32_t d
         s.counts[NUMBERS] += 1
         s.number_digits = digits
     s.number_end = digits_end
-    if s.number_digits > s.counts[LONGEST_NUMBER_DIGITS]:
-        s.counts[LONGEST_NUMBER_DIGITS] = s.number_digits
+    s.counts[LONGEST_NUMBER_DIGITS] = max(s.counts[LONGEST_NUMBER_DIGITS], s.number_digits)
     # A time of hours, minutes and seconds.
     if (before == c':' and at >= 5 and s.text[at - 4] == c':' and is_digit(s.text[at - 5])
             and is_digit(s.text[at - 3]) and is_digit(s.text[at - 2])
@@ -310,31 +278,59 @@ cdef inline void count_number(scan_t* s, size_t at, size_t digits_end, int32_t d
         s.line.log = 1
 
 
-cdef bint follows(const scan_t* s, size_t i, const char* prefix, size_t size) noexcept nogil:
-    """Does the text before `i` end so?"""
-    return i >= size and memcmp(s.text + i - size, prefix, size) == 0
+cdef inline int run_chars(unsigned properties) noexcept nogil:
+    """Characters a word in the runs of this letter's script, 0 for ordinary letters and for what is no letter."""
+    cdef unsigned script = properties >> 8
+    if not properties & CHAR_LETTER or script < SCRIPT_THAI or script > SCRIPT_HAN:
+        return 0
+    if script == SCRIPT_THAI:
+        return THAI_WORD_CHARS
+    return HANGUL_WORD_CHARS if script == SCRIPT_HANGUL else HAN_WORD_CHARS
 
 
-cdef void look_at_special(scan_t* s, size_t at, size_t after) noexcept nogil:
-    """A word of a class that matters by its place, FAULT or WEB."""
-    cdef unsigned char behind = byte_at(s, after)
-    cdef size_t i
-    if s.text[at] | 32 == c'w' and after - at == 3:
-        if behind == c'.' and KIND[byte_at(s, after + 1)] == BYTE_WORD:
-            count_path(s, at)
-    elif behind == c':' or behind == c']':
-        s.line.log = 1
-    elif at == s.line.start:
-        for i in range(at, after):
-            if not 65 <= s.text[i] <= 90:
-                return
-        s.line.log = 1
+cdef inline void count_char(scan_t* s, size_t bytes, unsigned properties) noexcept nogil:
+    """A character beyond ASCII."""
+    s.counts[NON_ASCII] += 1
+    s.non_ascii_bytes += bytes
+    if properties & CHAR_LETTER:
+        s.scripts[properties >> 8] += 1
+        s.counts[UPPERS] += (properties & CHAR_UPPER) != 0
+    elif properties & CHAR_DIGIT:
+        s.counts[DIGITS] += 1
 
 
-cdef inline bint is_call(const scan_t* s, size_t at, size_t after, int32_t chars) noexcept nogil:
-    """A name before `(`; `(s)` is a plural."""
-    return (byte_at(s, after) == c'(' and chars >= 2 and not is_digit(s.text[at])
-            and not (byte_at(s, after + 1) == c's' and byte_at(s, after + 2) == c')'))
+cdef size_t read_run(scan_t* s, size_t start, int word_chars) noexcept nogil:
+    """A run of Han and kana, of Thai, or of Hangul, whose words have `word_chars` characters; returns where it ends."""
+    cdef size_t at = start, after
+    cdef uint64_t history = 0
+    cdef uint32_t code, group
+    cdef unsigned properties, lengths
+    cdef int32_t chars = 0
+    cdef int bits
+    while at < s.end and s.text[at] >= 128:
+        after = at
+        code = next_code(s, &after)
+        properties = char_properties(code)
+        if not properties & CHAR_MARK and run_chars(properties) != word_chars:
+            break
+        count_char(s, after - at, properties)
+        at = after
+        chars += 1
+        history = history << 16 | (code if code < 0x10000 else 0xFFFF)
+        lengths = sequence_lengths_at(code) & <unsigned> bits_below(chars)
+        bits = 16
+        while lengths:
+            if lengths & 1:
+                group = sequence_group(history & ~(<uint64_t> 0) >> (64 - bits))
+                if group:
+                    make_room(s, 1)
+                    count_group(s, group)
+                    if s.counts[WORDS] == 0 and chars <= OPENING_CHARS and group_classes[group] >> CLASS_QUESTION & 1:
+                        s.counts[OPENS_WITH_QUESTION] = 1
+            lengths >>= 1
+            bits += 16
+    count_words(s, (chars + word_chars - 1) // word_chars, chars, min(chars, word_chars))
+    return at
 
 
 cdef inline bint is_word_char(const scan_t* s, size_t at) noexcept nogil:
@@ -343,7 +339,7 @@ cdef inline bint is_word_char(const scan_t* s, size_t at) noexcept nogil:
     if at >= s.end:
         return 0
     if s.text[at] < 128:
-        return KIND[s.text[at]] == BYTE_WORD
+        return FLAGS[s.text[at]] & IS_WORD != 0
     properties = char_properties(next_code(s, &at))
     return properties & (CHAR_LETTER | CHAR_DIGIT) and not run_chars(properties)
 
@@ -361,20 +357,27 @@ cdef inline int fold_into(unsigned char* key, uint32_t code) noexcept nogil:
     return utf8_put(code, key)
 
 
+cdef inline bint is_call(const scan_t* s, size_t at, size_t after, int32_t chars) noexcept nogil:
+    """A name before `(`; `(s)` is a plural."""
+    return (byte_at(s, after) == c'(' and chars >= 2 and not is_digit(s.text[at])
+            and not (byte_at(s, after + 1) == c's' and byte_at(s, after + 2) == c')'))
+
+
 cdef size_t read_any_word(scan_t* s, size_t start) noexcept nogil:
     """An ordinary word of any length and script, character by character; returns where it ends."""
     cdef unsigned char[KEY_BYTES + 8] key
     cdef uint64_t[4] parts
     cdef size_t size = 0, at = start, after, digits_end = start
-    cdef int32_t chars = 0, letters = 0, digits = 0, underscores = 0, marks = 0, leading_digits = 0, identifier = 0
+    cdef int32_t chars = 0, letters = 0, digits = 0, underscores = 0, marks = 0, leading_digits = 0
     cdef uint32_t code, group = 0
     cdef unsigned properties
     cdef unsigned char b, before = 0
+    cdef bint camel = 0
     memset(key, 0, sizeof(key))
     while at < s.end:
         b = s.text[at]
         after = at + 1
-        if KIND[b] == BYTE_WORD:
+        if FLAGS[b] & IS_WORD:
             code = b
             if is_digit(b):
                 digits += 1
@@ -386,7 +389,7 @@ cdef size_t read_any_word(scan_t* s, size_t start) noexcept nogil:
                 s.ascii_letters += 1
                 if b < 97:
                     s.counts[UPPERS] += 1
-                    identifier |= 97 <= before <= 122
+                    camel |= 97 <= before <= 122
                     code = b | 32
         elif b == 39:
             if not is_word_char(s, after):
@@ -423,66 +426,31 @@ cdef size_t read_any_word(scan_t* s, size_t start) noexcept nogil:
         before = b
         at = after
     s.counts[PUNCTUATION] += underscores
-    if letters or digits:
-        if leading_digits:
-            count_number(s, start, digits_end, leading_digits)
-        if identifier or (underscores and letters) or is_call(s, start, at, chars):
-            s.counts[IDENTIFIERS] += 1
-        if size <= KEY_BYTES:
-            memcpy(parts, key, KEY_BYTES)
-            group = word_group(parts[0], parts[1], parts[2], parts[3])
-        if s.counts[WORDS] == 0:
-            s.counts[OPENS_WITH_QUESTION] = opens_question(group)
-        if group >= FIRST_FAULT_GROUP:
-            look_at_special(s, start, at)
-        count_words(s, 1, chars, chars)
-        make_room(s, 1)
-        count_group(s, group)
-    else:
+    if not letters and not digits:
         s.counts[PUNCTUATION] += chars - underscores - marks  # apostrophes that join nothing
+        return at
+    if leading_digits:
+        count_number(s, start, digits_end, leading_digits)
+    if camel or (underscores and letters) or is_call(s, start, at, chars):
+        s.counts[IDENTIFIERS] += 1
+    if size <= KEY_BYTES:
+        memcpy(parts, key, KEY_BYTES)
+        group = word_group(parts[0], parts[1], parts[2], parts[3])
+    if s.counts[WORDS] == 0:
+        s.counts[OPENS_WITH_QUESTION] = opens_question(group)
+    count_words(s, 1, chars, chars)
+    make_room(s, 1)
+    count_group(s, group)
     return at
 
 
-cdef size_t read_run(scan_t* s, size_t start, int word_chars) noexcept nogil:
-    """A run of Han and kana, of Thai, or of Hangul, whose words have `word_chars` characters; returns where it ends."""
-    cdef size_t at = start, after
-    cdef uint64_t history = 0, key
-    cdef uint32_t code, group
-    cdef unsigned properties, lengths
-    cdef int32_t chars = 0
-    cdef int k
-    while at < s.end and s.text[at] >= 128:
-        after = at
-        code = next_code(s, &after)
-        properties = char_properties(code)
-        if not properties & CHAR_MARK and run_chars(properties) != word_chars:
-            break
-        count_char(s, after - at, properties)
-        at = after
-        chars += 1
-        history = history << 16 | (code if code < 0x10000 else 0xFFFF)
-        lengths = sequence_lengths_at(code) & <unsigned> bits_below(chars)
-        k = 16
-        while lengths:
-            if lengths & 1:
-                key = history & ~(<uint64_t> 0) >> (64 - k)
-                group = sequence_group(key)
-                if group:
-                    make_room(s, 1)
-                    count_group(s, group)
-                    if s.counts[WORDS] == 0 and chars <= OPENING_CHARS and group_classes[group] >> CLASS_QUESTION & 1:
-                        s.counts[OPENS_WITH_QUESTION] = 1
-            lengths >>= 1
-            k += 16
-    count_words(s, (chars + word_chars - 1) // word_chars, chars, chars if chars < word_chars else word_chars)
-    return at
+# Marks
 
 
 cdef inline void end_sentence(scan_t* s, size_t i) noexcept nogil:
     cdef int32_t words = words_before(s, i)
-    if words > s.sentence_words:
-        s.sentence_words = words
-        s.counts[SENTENCES] += 1
+    s.counts[SENTENCES] += words > s.sentence_words
+    s.sentence_words = words
 
 
 cdef bint closes_sentence(const scan_t* s, size_t i) noexcept nogil:
@@ -515,41 +483,61 @@ cdef void look_at_field(scan_t* s, size_t colon) noexcept nogil:
     s.counts[FIELD_LINES] += 1
 
 
-cdef size_t read_other(scan_t* s, size_t at) noexcept nogil:
-    """A character beyond ASCII that is no letter or digit, or the word that it begins; returns where it ends."""
-    cdef size_t after = at
-    cdef uint32_t code = next_code(s, &after)
-    cdef unsigned properties = char_properties(code)
-    cdef int word_chars = run_chars(properties)
-    if word_chars:
-        return read_run(s, at, word_chars)
-    if properties & (CHAR_LETTER | CHAR_DIGIT):
-        return read_any_word(s, at)
-    count_char(s, after - at, properties)
-    if properties & CHAR_SPACE:
-        s.chunk = after
-    if properties & CHAR_PUNCTUATION:
-        s.counts[PUNCTUATION] += 1
-    if properties >> 8 == SCRIPT_EMOJI:
-        s.counts[EMOJI] += 1
-    if code == 0x3002 or code == 0xFF01 or code == 0xFF61 or code == 0x2026 or code == 0x0964 or code == 0x06D4:
-        end_sentence(s, at)  # 。！｡ … । ۔
-    elif code == 0xFF1F or code == 0x061F:
-        s.counts[QUESTION_MARKS] += 1  # ？ ؟
-        end_sentence(s, at)
-    elif code == 0x201C or code == 0xAB or code == 0x300C or code == 0x300E:
-        s.counts[QUOTATIONS] += 1  # “ « 「 『
-    elif code == 0xFF1A:
-        if not s.line.colon_seen:  # ：
-            s.line.colon_seen = 1
-            look_at_field(s, at)
-    elif 0xA2 <= code <= 0xA5 or 0x20A0 <= code <= 0x20CF or code == 0xFF05 or code == 0xFFE5:
-        s.counts[MONEY_AND_PERCENT] += 1
-    elif (code == 0xB1 or code == 0xB2 or code == 0xB3 or code == 0xB9 or code == 0xD7 or code == 0xF7
-          or 0x2070 <= code <= 0x209F or 0x2200 <= code <= 0x22FF or 0x27C0 <= code <= 0x27EF
-          or 0x2980 <= code <= 0x2AFF):
-        s.counts[MATH_MARKS] += 1
-    return after
+cdef bint ends_in(const scan_t* s, size_t i, const char* suffix, size_t size) noexcept nogil:
+    """Does the text before `i` end so, without regard to case?"""
+    cdef size_t k
+    if i < size:
+        return 0
+    for k in range(size):
+        if s.text[i - size + k] | 32 != <unsigned char> suffix[k]:
+            return 0
+    return 1
+
+
+cdef bint names_fault(const scan_t* s, size_t i) noexcept nogil:
+    """The word before the colon at `i`."""
+    cdef unsigned char last = byte_at(s, i - 1) | 32
+    if last == c'r':
+        return ends_in(s, i, "error", 5)
+    if last == c'n':
+        return ends_in(s, i, "exception", 9) or ends_in(s, i, "warn", 4)
+    if last == c'g':
+        return ends_in(s, i, "warning", 7)
+    if last == c'l':
+        return ends_in(s, i, "fatal", 5) or ends_in(s, i, "critical", 8)
+    return last == c'c' and ends_in(s, i, "panic", 5)
+
+
+cdef size_t find_chunk(scan_t* s, size_t i) noexcept nogil:
+    """Where the chunk at `i` begins. Asked from left to right, so that it looks at each byte once."""
+    cdef size_t at = i
+    while at > s.chunk_seen and not is_blank(s.text[at - 1]):
+        at -= 1
+    if at > s.chunk_seen:
+        s.chunk = at
+    s.chunk_seen = i
+    return s.chunk
+
+
+cdef void count_path(scan_t* s, size_t i) noexcept nogil:
+    cdef size_t chunk = find_chunk(s, i)
+    if s.path_chunk != chunk:
+        s.path_chunk = chunk
+        s.counts[PATHS_AND_URLS] += 1
+
+
+cdef void look_at_slash(scan_t* s, size_t i, unsigned char before, unsigned char behind) noexcept nogil:
+    cdef size_t chunk
+    if before == c':' and behind == c'/':
+        count_path(s, i)
+    elif before != c'<' and (is_letter(behind) or behind == c'.' or behind == c'_'):
+        chunk = find_chunk(s, i)
+        if s.slash_chunk != chunk:
+            s.slash_chunk = chunk
+            s.slashes = 0
+        s.slashes += 1
+        if s.slashes == 2 or i == chunk or FLAGS[before] & IS_BEFORE_PATH:
+            count_path(s, i)
 
 
 cdef bint is_operation(const scan_t* s, size_t i, unsigned char b) noexcept nogil:
@@ -570,38 +558,13 @@ cdef bint is_operation(const scan_t* s, size_t i, unsigned char b) noexcept nogi
     return is_digit(left) or is_digit(right)
 
 
-cdef inline size_t chunk_start(const scan_t* s, size_t i) noexcept nogil:
-    """Behind the last white space before `i`, a place in the block."""
-    cdef uint64_t blanks = s.blanks & bits_below(<unsigned> (i - s.block))
-    cdef size_t start = s.block + highest_bit(blanks) + 1 if blanks else 0
-    return start if start > s.chunk else s.chunk
+cdef inline void count_pair(scan_t* s, size_t i, unsigned char before, unsigned char b) noexcept nogil:
+    """A run of one mark is one pair."""
+    if PAIRS[before] >> MARK_BIT[b] & 1 and not (before == b and byte_at(s, i - 2) == b):
+        s.counts[CODE_MARKS] += 1
 
 
-cdef inline void count_path(scan_t* s, size_t i) noexcept nogil:
-    cdef size_t chunk = chunk_start(s, i)
-    if s.path_chunk != chunk:
-        s.path_chunk = chunk
-        s.counts[PATHS_AND_URLS] += 1
-
-
-cdef void look_at_slash(scan_t* s, size_t i) noexcept nogil:
-    cdef unsigned char before = byte_at(s, i - 1), behind = byte_at(s, i + 1)
-    cdef size_t chunk = chunk_start(s, i)
-    if before == c':' and behind == c'/':
-        count_path(s, i)
-    elif before != c'<' and (is_letter(behind) or behind == c'.' or behind == c'_'):
-        if i == chunk or FLAGS[before] & IS_BEFORE_PATH:
-            count_path(s, i)
-            return
-        if s.slash_chunk != chunk:
-            s.slash_chunk = chunk
-            s.slashes = 0
-        s.slashes += 1
-        if s.slashes == 2:
-            count_path(s, i)
-
-
-cdef size_t read_active_mark(scan_t* s, size_t i, unsigned char b) noexcept nogil:
+cdef inline size_t read_mark(scan_t* s, size_t i, unsigned char b) noexcept nogil:
     """A mark whose neighbours matter; returns where to go on."""
     cdef unsigned char before = byte_at(s, i - 1), behind = byte_at(s, i + 1), third
     cdef size_t after = i + 1
@@ -609,35 +572,50 @@ cdef size_t read_active_mark(scan_t* s, size_t i, unsigned char b) noexcept nogi
         s.counts[QUESTION_MARKS] += b == c'?'
         if closes_sentence(s, after):
             end_sentence(s, i)
-    elif b == c'(':
-        if byte_at(s, i + 2) == c')':
-            if behind == c's':
-                s.counts[IDENTIFIERS] -= <int32_t> (s.plain_calls >> (i - s.block) & 1)  # a plural
-            elif 65 <= (behind & 0xDF) <= 74 and is_blank(before) and is_blank(byte_at(s, i + 3)):
-                s.counts[ANSWER_OPTIONS] += 1
-    elif b == c'=' or b == c'+' or b == c'^' or b == c'*' or b == c'-':
-        s.counts[MATH_MARKS] += is_operation(s, i, b)
-    elif b == c'/':
-        s.counts[MATH_MARKS] += is_operation(s, i, b)
-        look_at_slash(s, i)
-    elif b == c'<':
-        s.counts[MATH_MARKS] += is_operation(s, i, b)
-        s.line.tag_open = is_letter(behind) or behind == c'!' or (behind == c'/' and is_letter(byte_at(s, i + 2)))
-    elif b == c'>':
-        s.counts[MATH_MARKS] += is_operation(s, i, b)
-        s.counts[MARKUP_TAGS] += s.line.tag_open
-        s.line.tag_open = 0
     elif b == c':':
-        if follows(s, i, "Error", 5) or follows(s, i, "Exception", 9) or follows(s, i, "Warning", 7):
-            s.line.log = 1
+        count_pair(s, i, before, b)
+        s.counts[JSON_MARKS] += before == c'"'
+        s.line.log |= names_fault(s, i)
         if not s.line.colon_seen:
             s.line.colon_seen = 1
             if is_blank(behind) or behind == c'"':
                 look_at_field(s, i)
+    elif b == c'=' or b == c'+' or b == c'^' or b == c'*' or b == c'-':
+        count_pair(s, i, before, b)
+        s.counts[MATH_MARKS] += is_operation(s, i, b)
+    elif b == c'/':
+        count_pair(s, i, before, b)
+        s.counts[MATH_MARKS] += is_operation(s, i, b)
+        look_at_slash(s, i, before, behind)
+    elif b == c'<':
+        count_pair(s, i, before, b)
+        s.counts[MATH_MARKS] += is_operation(s, i, b)
+        s.line.tag_open = is_letter(behind) or behind == c'!' or (behind == c'/' and is_letter(byte_at(s, i + 2)))
+    elif b == c'>':
+        count_pair(s, i, before, b)
+        s.counts[MATH_MARKS] += is_operation(s, i, b)
+        s.counts[MARKUP_TAGS] += s.line.tag_open
+        s.line.tag_open = 0
+    elif b == c'(':
+        if byte_at(s, i + 2) == c')':
+            if behind == c's':
+                s.counts[IDENTIFIERS] -= <int32_t> (s.plain_calls >> (i - s.block) & 1)  # a plural
+            s.counts[ANSWER_OPTIONS] += (65 <= (behind & 0xDF) <= 74 and is_blank(before)
+                                         and is_blank(byte_at(s, i + 3)))
+    elif b == c'{':
+        s.counts[CODE_MARKS] += 1
+        s.counts[LATEX_MARKS] += before == c'^' or before == c'_'
+        s.counts[JSON_MARKS] += (before == c'[') + (behind == c'"')
+    elif b == c'}':
+        s.counts[CODE_MARKS] += 1
+        s.counts[JSON_MARKS] += (before == c'"') + (behind == c',' or behind == c']')
     elif b == c';':
         s.counts[CODE_MARKS] += behind == 10 or behind == 13
-    elif b == c'{':
-        s.counts[LATEX_MARKS] += before == c'^' or before == c'_'
+    elif b == c'&':
+        count_pair(s, i, before, b)
+    elif b == c'|':
+        count_pair(s, i, before, b)
+        s.line.pipes += before != c'|' and behind != c'|'
     elif b == c'\\':
         third = byte_at(s, i + 2)
         if before == c':' and is_letter(behind):
@@ -658,27 +636,53 @@ cdef size_t read_active_mark(scan_t* s, size_t i, unsigned char b) noexcept nogi
     elif b == c'%':
         s.counts[MONEY_AND_PERCENT] += is_digit(before) or (before == 32 and is_digit(byte_at(s, i - 2)))
     elif b == c'@':
-        if KIND[before] == BYTE_WORD and KIND[behind] == BYTE_WORD:
+        if FLAGS[before] & FLAGS[behind] & IS_WORD:
             count_path(s, i)
     elif b == c'`':
         while byte_at(s, after) == c'`':
             after += 1
         s.line.backticks += after - i <= 2
-    elif b == c'|':
-        s.line.pipes += before != c'|' and behind != c'|'
     return after
 
 
-cdef inline size_t read_mark(scan_t* s, size_t i, unsigned char b) noexcept nogil:
-    cdef unsigned char before = byte_at(s, i - 1)
-    cdef uint64_t pairs = MARKS_AFTER[before] >> MARK_BIT[b]
-    s.counts[JSON_MARKS] += <int32_t> ((pairs >> 32) & 1)
-    s.counts[CODE_MARKS] += <int32_t> (pairs & 1) + (b == c'{' or b == c'}')
-    if before == b and byte_at(s, i - 2) == b:
-        s.counts[CODE_MARKS] -= <int32_t> (pairs & 1)  # a run of one mark is one pair
-    if FLAGS[b] & IS_ACTIVE:
-        return read_active_mark(s, i, b)
-    return i + 1
+cdef size_t read_beyond_ascii(scan_t* s, size_t at) noexcept nogil:
+    """A character beyond ASCII, and the word if it begins one; returns where to go on."""
+    cdef size_t after = at
+    cdef uint32_t code = next_code(s, &after)
+    cdef unsigned properties = char_properties(code)
+    cdef int word_chars = run_chars(properties)
+    if word_chars:
+        return read_run(s, at, word_chars)
+    if properties & (CHAR_LETTER | CHAR_DIGIT):
+        return read_any_word(s, at)
+    count_char(s, after - at, properties)
+    s.counts[PUNCTUATION] += (properties & CHAR_PUNCTUATION) != 0
+    s.counts[EMOJI] += properties >> 8 == SCRIPT_EMOJI
+    if code == 0x3002 or code == 0xFF01 or code == 0xFF61 or code == 0x2026 or code == 0x0964 or code == 0x06D4:
+        end_sentence(s, at)  # 。！｡ … । ۔
+    elif code == 0xFF1F or code == 0x061F:
+        s.counts[QUESTION_MARKS] += 1  # ？ ؟
+        end_sentence(s, at)
+    elif code == 0x201C or code == 0xAB or code == 0x300C or code == 0x300E:
+        s.counts[QUOTATIONS] += 1  # “ « 「 『
+    elif code == 0xFF1A:
+        if not s.line.colon_seen:  # ：
+            s.line.colon_seen = 1
+            look_at_field(s, at)
+    elif 0xA2 <= code <= 0xA5 or 0x20A0 <= code <= 0x20CF or code == 0xFF05 or code == 0xFFE5:
+        s.counts[MONEY_AND_PERCENT] += 1
+    elif (code == 0xB1 or code == 0xB2 or code == 0xB3 or code == 0xB9 or code == 0xD7 or code == 0xF7
+          or 0x2070 <= code <= 0x209F or 0x2200 <= code <= 0x22FF or 0x27C0 <= code <= 0x27EF
+          or 0x2980 <= code <= 0x2AFF):
+        s.counts[MATH_MARKS] += 1
+    return after
+
+
+# Lines
+
+
+cdef bint starts_with(const scan_t* s, size_t i, const char* prefix, size_t size) noexcept nogil:
+    return i + size <= s.end and memcmp(s.text + i, prefix, size) == 0
 
 
 cdef bint is_date(const scan_t* s, size_t i) noexcept nogil:
@@ -695,70 +699,83 @@ cdef bint is_date(const scan_t* s, size_t i) noexcept nogil:
     return 1
 
 
+cdef bint is_level(const scan_t* s, size_t i) noexcept nogil:
+    """The level of a log line in capitals, alone."""
+    cdef size_t size = 0
+    cdef unsigned char behind
+    if starts_with(s, i, "INFO", 4):
+        size = 4
+    elif starts_with(s, i, "WARN", 4):
+        size = 7 if starts_with(s, i, "WARNING", 7) else 4
+    elif (starts_with(s, i, "ERROR", 5) or starts_with(s, i, "DEBUG", 5) or starts_with(s, i, "TRACE", 5)
+          or starts_with(s, i, "FATAL", 5)):
+        size = 5
+    elif starts_with(s, i, "NOTICE", 6):
+        size = 6
+    elif starts_with(s, i, "CRITICAL", 8):
+        size = 8
+    behind = byte_at(s, i + size)
+    return size and (is_blank(behind) or behind == c':' or behind == c']')
+
+
 cdef bint opens_item(const scan_t* s, size_t i, unsigned char b) noexcept nogil:
     """The mark of a list item stands at `i`: - * + 1. 1) (1) 1、 and bullets."""
-    cdef unsigned char behind = byte_at(s, i + 1), third = byte_at(s, i + 2), blank
-    cdef size_t digits_end = i + (b == c'(')
+    cdef unsigned char behind = byte_at(s, i + 1), third = byte_at(s, i + 2), fourth = byte_at(s, i + 3)
+    cdef size_t first = i + (b == c'('), after = first
     if b == c'-' or b == c'*' or b == c'+':
         return behind == 32 or behind == 9
     if b == 0xC2:
         return behind == 0xB7  # ·
     if b == 0xE2:
-        blank = byte_at(s, i + 3)
-        return ((behind == 0x80 and (third == 0xA2 or third == 0xA3))                  # • ‣
-                or (behind == 0x80 and (third == 0x93 or third == 0x94) and blank == 32)  # – —
-                or (behind == 0x97 and (third == 0x8F or third == 0xA6))               # ● ◦
-                or (behind == 0x96 and third == 0xAA)                                  # ▪
-                or (behind == 0x91 and 0xA0 <= third <= 0xB3))                         # ① to ⑳
-    while digits_end < i + 4 and is_digit(byte_at(s, digits_end)):
-        digits_end += 1
-    behind = byte_at(s, digits_end)
-    blank = byte_at(s, digits_end + 1)
-    if digits_end == i + (b == c'('):
+        return ((behind == 0x80 and (third == 0xA2 or third == 0xA3))                    # • ‣
+                or (behind == 0x80 and (third == 0x93 or third == 0x94) and fourth == 32)  # – —
+                or (behind == 0x97 and (third == 0x8F or third == 0xA6))                 # ● ◦
+                or (behind == 0x96 and third == 0xAA)                                    # ▪
+                or (behind == 0x91 and 0xA0 <= third <= 0xB3))                           # ① to ⑳
+    while after < first + 3 and is_digit(byte_at(s, after)):
+        after += 1
+    if after == first:
         return 0
-    if b != c'(' and behind == 0xE3 and blank == 0x80 and byte_at(s, digits_end + 2) == 0x81:
+    behind = byte_at(s, after)
+    third = byte_at(s, after + 1)
+    if b != c'(' and behind == 0xE3 and third == 0x80 and byte_at(s, after + 2) == 0x81:
         return 1  # 、
-    return (behind == c')' or (behind == c'.' and b != c'(')) and (blank == 32 or blank == 9)
+    return (behind == c')' or (behind == c'.' and b != c'(')) and (third == 32 or third == 9)
 
 
-cdef bint starts_with(const scan_t* s, size_t i, const char* prefix, size_t size) noexcept nogil:
-    return i + size <= s.end and memcmp(s.text + i, prefix, size) == 0
-
-
-cdef void look_at_opening(scan_t* s, size_t i, int indented) noexcept nogil:
+cdef void look_at_opening(scan_t* s, size_t i, bint indented) noexcept nogil:
     """The first characters of a line's content."""
     cdef unsigned char b = s.text[i], behind = byte_at(s, i + 1), third = byte_at(s, i + 2)
-    if b == c'>':
-        s.counts[QUOTED_LINES] += 1
-    elif b == c'`' or b == c'~':
-        s.counts[CODE_FENCES] += behind == b and third == b
-    elif is_letter(b):
-        if (behind == c'.' or behind == c')' or behind == c':') and (third == 32 or third == 9):
-            s.counts[ANSWER_OPTIONS] += (b | 32) <= 106
-        elif ((indented and starts_with(s, i, "at ", 3)) or starts_with(s, i, "File \"", 6)
-              or starts_with(s, i, "Traceback (", 11)):
-            s.line.log = 1
-    else:
-        s.counts[LIST_ITEMS] += opens_item(s, i, b)
-        if is_date(s, i + (b == c'[' or b == c'(')):
-            s.line.log = 1
+    cdef size_t inside = i + (b == c'[' or b == c'(')
+    if is_letter(b):
+        s.counts[ANSWER_OPTIONS] += ((b | 32) <= 106 and (behind == c'.' or behind == c')' or behind == c':')
+                                     and (third == 32 or third == 9))
+        s.line.log |= ((indented and starts_with(s, i, "at ", 3)) or starts_with(s, i, "File \"", 6)
+                       or starts_with(s, i, "Traceback (", 11) or is_level(s, i))
+        return
+    s.counts[QUOTED_LINES] += b == c'>'
+    s.counts[CODE_FENCES] += (b == c'`' or b == c'~') and behind == b and third == b
+    s.counts[LIST_ITEMS] += opens_item(s, i, b)
+    s.line.log |= is_date(s, inside) or (b == c'[' and is_level(s, inside))
 
 
-cdef inline size_t open_line(scan_t* s, size_t start) noexcept nogil:
-    """Begins the line at `start`; returns where its content begins."""
-    cdef size_t i = start
+cdef inline size_t open_line(scan_t* s, size_t start, size_t i) noexcept nogil:
+    """Begins the line at `start`, which is blank up to `i`; returns where its content begins."""
+    cdef unsigned char b = byte_at(s, i), behind
     memset(&s.line, 0, sizeof(line_t))
-    while i < s.end and is_blank(s.text[i]) and s.text[i] != 10:
+    while b != 10 and is_blank(b):
         i += 1
+        b = byte_at(s, i)
     s.line.start = i
     s.line.words = words_before(s, i)
-    s.chunk = i
-    if i == s.end or s.text[i] == 10:
+    if b == 10:
         return i
     s.counts[LINES] += 1
     if i > start:
         s.counts[INDENTED_LINES] += s.text[start] == 9 or (s.text[start] == 32 and s.text[start + 1] == 32)
-    if FLAGS[s.text[i]] & IS_LINE_OPENER:
+    behind = byte_at(s, i + 1)
+    if (FLAGS[b] & IS_LINE_OPENER or behind == c'.' or behind == c')' or behind == c':'
+            or (FLAGS[b] & IS_LEVEL_INITIAL and 65 <= behind <= 90)):
         look_at_opening(s, i, i > start)
     return i
 
@@ -769,10 +786,12 @@ cdef inline void close_line(scan_t* s) noexcept nogil:
     s.counts[LOG_LINES] += s.line.log
 
 
-cdef inline uint64_t read_short_words(scan_t* s, const unsigned char* p, uint64_t starts, uint64_t ends) noexcept nogil:
-    """Looks up the words of a block; returns the starts of those for look_at_special()."""
-    cdef uint64_t special = 0, low, high
-    cdef uint32_t group
+# Blocks
+
+
+cdef inline void read_short_words(scan_t* s, const unsigned char* p, uint64_t starts, uint64_t ends) noexcept nogil:
+    """Looks up the words of a block."""
+    cdef uint64_t low, high
     cdef unsigned k, end
     cdef int32_t longest = s.counts[LONGEST_WORD_CHARS]
     if s.counts[WORDS] == 0 and starts:
@@ -786,29 +805,23 @@ cdef inline uint64_t read_short_words(scan_t* s, const unsigned char* p, uint64_
         ends &= ends - 1
         longest = max(longest, <int32_t> (end - k))
         read_ascii_key(p + k, end - k, &low, &high)
-        group = word_group(low, high, 0, 0)
-        count_group(s, group)
-        special |= <uint64_t> (group >= FIRST_FAULT_GROUP) << k
+        count_group(s, word_group(low, high, 0, 0))
     s.counts[LONGEST_WORD_CHARS] = longest
-    return special
 
 
-cdef inline size_t read_event(scan_t* s, size_t i, unsigned char b, uint64_t words, uint64_t digits) noexcept nogil:
-    """A mark, a number, a word for look_at_special() or white space; `words` and `digits` are those from `i` on."""
-    cdef size_t after
-    if KIND[b] == BYTE_MARK:
+cdef inline size_t read_event(scan_t* s, size_t i, unsigned char b, uint64_t digits, uint64_t spaces) noexcept nogil:
+    """A mark, a number or a control character; `digits` and `spaces` are those from `i` on. Returns where to go on."""
+    if FLAGS[b] & IS_MARK:
         return read_mark(s, i, b)
+    if is_digit(b):
+        count_number(s, i, i + lowest_bit(~digits), lowest_bit(~digits))
+        return i + 1
     if b == 10:
         close_line(s)
-        after = open_line(s, i + 1)
-        return after
-    if KIND[b] == BYTE_SPACE:
-        s.blanks |= <uint64_t> 1 << (i - s.block)
-        s.line.tabs += b == 9
-    elif is_digit(b):
-        count_number(s, i, i + lowest_bit(~digits), lowest_bit(~digits))
-    elif KIND[b] == BYTE_WORD:
-        look_at_special(s, i, i + lowest_bit(~words))
+        spaces >>= 1
+        return open_line(s, i + 1, i + 1 + lowest_bit(~spaces))
+    s.line.tabs += b == 9
+    s.counts[PUNCTUATION] -= 1  # read_block() counts it as a mark
     return i + 1
 
 
@@ -819,93 +832,96 @@ cdef size_t read_block(scan_t* s, size_t start) noexcept nogil:
     cdef unsigned stop = ASCII_BLOCK_BYTES, halt, k, at = 0
     cdef size_t left = s.end - start, after = start
     cdef ascii_block_t block
-    cdef uint64_t words, joined, joining, letters, starts, ends, void, names, calls, halts, counted, events, segment
-    cdef uint64_t segment_ends, segment_events
+    cdef uint64_t words, joined, joining, letters, starts, ends, void, names, calls, halts, others, counted
+    cdef uint64_t events, segment, segment_ends, segment_events
     if left < ASCII_BLOCK_BYTES + ASCII_KEY_BYTES:
         memset(padded, 0, sizeof(padded))
         memcpy(padded, p, left)
         p = padded
         if left < ASCII_BLOCK_BYTES:
             stop = <unsigned> left
-    read_ascii_block(p, &block)
+    block = read_ascii_block(p)
     joined = block.apostrophes & (block.words << 1) & (block.words >> 1)
-    # Behind these bytes a word may go on.
-    joining = block.foreign | (block.apostrophes & (block.foreign >> 1 | <uint64_t> 1 << 63))
     words = block.words | joined
     if words >> 63:
         # The last word may go on behind the block: it begins the next one.
-        stop = highest_bit(~words) + 1 if ~words else 0
+        stop = run_start(words, 64)
         if stop == 0:
             return read_any_word(s, start)
     counted = bits_below(stop)
-    # Marks between word bytes and first marks of pairs say nothing, nor do apostrophes.
-    events = counted & ~(words | block.spaces | block.foreign | block.apostrophes | block.paired | block.openings)
-    events &= ~(block.inner & (words << 1) & (words >> 1))
-    events |= counted & ((block.paired & (block.marks << 1 | 1)) | (block.openings & (block.paired >> 2 | <uint64_t> 3 << 62)))
+    block.foreign &= counted
     letters = block.words & ~(block.digits | block.underscores)
+    others = ~(block.words | block.spaces | block.foreign)
+    # Some marks say nothing by themselves, some nothing between word bytes, a parenthesis something before one alone.
+    events = others & ~(block.apostrophes | block.quotes | block.silent | block.openings)
+    events &= ~(block.inner & (words << 1) & (words >> 1))
+    events |= block.openings & ~(words >> 2 | ~words >> 1) | (block.openings & <uint64_t> 3 << 62)
     starts = words & ~(words << 1)
     ends = ~words & (words << 1)
+    # Behind these bytes a word may go on.
+    joining = block.foreign | (block.apostrophes & (block.foreign >> 1 | <uint64_t> 1 << 63))
     void = ends & ~(ends_with_some(words, starts, ends, letters | block.digits) | joining)
     while void:
         # Underscores alone are no word.
         halt = lowest_bit(void)
         void &= void - 1
-        words &= ~bits_below(halt) | (bits_below(highest_bit(~words & bits_below(halt)) + 1) if ~words & bits_below(halt) else 0)
+        words &= bits_below(run_start(words, halt)) | ~bits_below(halt)
     joined &= words
     starts &= words
     ends &= words << 1
     halts = (long_ends(words, ends) | (ends & joining)) & bits_below(stop + 1)
-    block.foreign &= counted
-    events |= starts & block.digits & counted
+    events = (events | (starts & block.digits)) & counted
     names = ends_with_some(words, starts, ends, block.uppers & ((letters & ~block.uppers) << 1))
     if block.underscores:
-        names |= (ends_with_some(words, starts, ends, block.underscores)
-                  & ends_with_some(words, starts, ends, letters))
+        names |= ends_with_some(words, starts, ends, block.underscores) & ends_with_some(words, starts, ends, letters)
+    # Two characters or more before a parenthesis, the first of them no digit.
+    calls = ends & block.openings & (words << 2) & ~(names | (words + (starts & block.digits)))
     make_room(s, BLOCK_WORDS)
     s.block = start
-    s.blanks = block.spaces
-    # Two characters or more before a parenthesis, the first of them no digit.
-    calls = ends & block.openings & (words << 2) & ~(names | (words + (starts & block.digits)) | halts)
-    names |= calls
     while True:
+        # Up to the next long word or character beyond ASCII.
         halt = stop
-        halts &= ~bits_below(at + 1)
-        segment = halts | (block.foreign & ~bits_below(at))
+        segment = halts | block.foreign
         if segment:
             halt = lowest_bit(segment)
             if halts >> halt & 1:
-                # The start of this word.
-                halt = highest_bit(~words & bits_below(halt)) + 1 if ~words & bits_below(halt) else 0
+                halt = run_start(words, halt)
         segment = bits_below(halt) & ~bits_below(at)
         segment_ends = ends & (segment << 1)
-        s.counts[IDENTIFIERS] += count_bits(names & segment_ends)
-        s.plain_calls = calls & segment_ends
-        segment_events = (events & segment) | read_short_words(s, p, starts & segment, segment_ends)
+        segment_events = events & segment
+        s.counts[IDENTIFIERS] += count_bits((names | calls) & segment_ends)
+        read_short_words(s, p, starts & segment, segment_ends)
         s.pending_words = starts & segment
+        s.plain_calls = calls & segment_ends
         while segment_events:
             k = lowest_bit(segment_events)
             segment_events &= segment_events - 1
-            after = read_event(s, start + k, p[k], words >> k, block.digits >> k)
+            after = read_event(s, start + k, p[k], block.digits >> k, block.spaces >> k)
             segment_events &= ~bits_below(<unsigned> (after - start))
+            if p[k] == 10:
+                others &= bits_below(k) | ~bits_below(<unsigned> (after - start))  # white space
         s.pending_words = 0
         if halt >= stop:
             break
-        after = read_other(s, start + halt) if p[halt] >= 128 else read_any_word(s, start + halt)
+        after = read_beyond_ascii(s, start + halt) if p[halt] >= 128 else read_any_word(s, start + halt)
         at = <unsigned> (after - start)
         counted &= bits_below(halt) | ~bits_below(at)
         if at >= stop:
             break
+        halts &= ~bits_below(at + 1)
+        block.foreign &= ~bits_below(at)
     s.word_chars += count_bits(words & counted)
     s.ascii_letters += count_bits(letters & counted)
     s.counts[UPPERS] += count_bits(block.uppers & counted)
-    s.counts[DIGITS] += count_bits(block.digits & counted)
-    s.counts[PUNCTUATION] += count_bits(block.marks & ~joined & counted)
-    s.quotes += count_bits(block.quotes & counted)
-    s.chunk = chunk_start(s, start + stop)
+    s.counts[PUNCTUATION] += count_bits((others | block.underscores) & ~joined & counted)
+    if block.digits:
+        s.counts[DIGITS] += count_bits(block.digits & counted)
+    if block.quotes:
+        s.quotes += count_bits(block.quotes & counted)
     if after <= start + stop:
         return start + stop
-    if KIND[s.text[after - 1]] == BYTE_MARK:
-        s.counts[PUNCTUATION] += <int32_t> (after - start - stop)  # of a run of backticks
+    if FLAGS[s.text[after - 1]] & IS_MARK and s.text[after - 1] != c'_':
+        s.counts[PUNCTUATION] += <int32_t> (after - start - stop)  # of a run of backticks or dollars
     return after
 
 
@@ -916,9 +932,7 @@ cdef size_t scanned_bytes(const unsigned char* text, size_t n) noexcept nogil:
         return n
     for back in range(1, 4):
         if text[TEXT_SCAN_LIMIT - back] >= 0xC0:
-            # Cut if it reads as one whole character that ends beyond the limit.
-            at = TEXT_SCAN_LIMIT - back
-            behind = at
+            at = behind = TEXT_SCAN_LIMIT - back
             utf8_next(text, n, &behind)
             return at if behind > TEXT_SCAN_LIMIT else <size_t> TEXT_SCAN_LIMIT
     return TEXT_SCAN_LIMIT
@@ -957,22 +971,16 @@ cdef void write_values(const scan_t* s, size_t n, float* values) noexcept nogil:
 cdef void text_scan(const unsigned char* text, size_t n, float* values) noexcept nogil:
     cdef scan_t s
     cdef size_t i
-    cdef unsigned char b
     memset(&s, 0, sizeof(s))
     s.text = text
     s.end = scanned_bytes(text, n)
     s.number_end = s.slash_chunk = s.path_chunk = <size_t> -2
-    i = open_line(&s, 0)
+    i = open_line(&s, 0, 0)
     while i < s.end:
-        b = text[i]
-        if b >= 128:
-            i = read_other(&s, i)
-        elif b == 32:
+        if text[i] >= 128:
+            i = read_beyond_ascii(&s, i)
+        elif text[i] == 32:
             i += 1
-            s.chunk = i
-        elif b == 10:
-            close_line(&s)
-            i = open_line(&s, i + 1)
         else:
             i = read_block(&s, i)
     close_line(&s)

@@ -4,48 +4,62 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 
 
-cdef inline uint32_t utf8_next(const unsigned char* text, size_t n, size_t* at) noexcept nogil:
-    """The code point at `at[0]` < n; moves `at[0]` behind it."""
-    cdef size_t i = at[0]
-    cdef uint32_t first = text[i]
-    cdef uint32_t code
+# Bytes of the ill-formed sequence at `at` that read as one U+FFFD: its lead and those that could have followed.
+cdef inline size_t utf8_bad_bytes(const unsigned char* text, size_t n, size_t at) noexcept nogil:
+    cdef unsigned char lead = text[at]
     cdef unsigned char low = 0x80, high = 0xBF
-    cdef int more, k
-    at[0] = i + 1
-    if first < 0x80:
-        return first
-    if 0xC2 <= first <= 0xDF:
-        code = first & 0x1F
-        more = 1
-    elif 0xE0 <= first <= 0xEF:
-        code = first & 0x0F
-        more = 2
-        if first == 0xE0:
-            low = 0xA0
-        elif first == 0xED:
-            high = 0x9F
-    elif 0xF0 <= first <= 0xF4:
-        code = first & 0x07
-        more = 3
-        if first == 0xF0:
-            low = 0x90
-        elif first == 0xF4:
-            high = 0x8F
-    else:
-        return 0xFFFD
-    for k in range(1, more + 1):
-        if i + k >= n or text[i + k] < low or text[i + k] > high:
-            at[0] = i + k
-            return 0xFFFD
-        code = (code << 6) | (text[i + k] & 0x3F)
+    cdef size_t length = 1, i
+    if lead < 0xC2 or lead > 0xF4:
+        return 1
+    if lead >= 0xE0:
+        length = 2 if lead < 0xF0 else 3
+    if lead == 0xE0:
+        low = 0xA0
+    elif lead == 0xED:
+        high = 0x9F
+    elif lead == 0xF0:
+        low = 0x90
+    elif lead == 0xF4:
+        high = 0x8F
+    for i in range(1, length):
+        if at + i >= n or text[at + i] < low or text[at + i] > high:
+            return i
         low = 0x80
         high = 0xBF
-    at[0] = i + more + 1
-    return code
+    return length
 
 
+# The code point at `at[0]` < n; moves `at[0]` behind it.
+cdef inline uint32_t utf8_next(const unsigned char* text, size_t n, size_t* at) noexcept nogil:
+    cdef const unsigned char* p = text + at[0]
+    cdef size_t left = n - at[0]
+    cdef uint32_t code = p[0]
+    if code < 0x80:
+        at[0] += 1
+        return code
+    if code < 0xE0:
+        if left >= 2 and code >= 0xC2 and (p[1] & 0xC0) == 0x80:
+            at[0] += 2
+            return ((code & 0x1F) << 6) | (p[1] & 0x3F)
+    elif code < 0xF0:
+        if left >= 3 and (p[1] & 0xC0) == 0x80 and (p[2] & 0xC0) == 0x80:
+            code = ((code & 0x0F) << 12) | (<uint32_t> (p[1] & 0x3F) << 6) | (p[2] & 0x3F)
+            # Neither overlong nor a surrogate.
+            if code >= 0x800 and (code & 0xF800) != 0xD800:
+                at[0] += 3
+                return code
+    elif left >= 4 and (p[1] & 0xC0) == 0x80 and (p[2] & 0xC0) == 0x80 and (p[3] & 0xC0) == 0x80:
+        code = ((code & 0x0F) << 18) | (<uint32_t> (p[1] & 0x3F) << 12)
+        code |= (<uint32_t> (p[2] & 0x3F) << 6) | (p[3] & 0x3F)
+        if 0x10000 <= code < 0x110000:
+            at[0] += 4
+            return code
+    at[0] += utf8_bad_bytes(text, n, at[0])
+    return 0xFFFD
+
+
+# Writes a code point's 1 to 4 bytes; returns how many.
 cdef inline int utf8_put(uint32_t code, unsigned char* out) noexcept nogil:
-    """Writes a code point's 1 to 4 bytes; returns how many."""
     if code < 0x80:
         out[0] = <unsigned char> code
         return 1

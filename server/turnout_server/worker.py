@@ -46,7 +46,10 @@ class Control:
 
     async def hear(self) -> str | None:
         """The next command; None when the supervisor is gone."""
-        line = await self._reader.readline()
+        line = b""
+        # A write that failed before says so here.
+        with contextlib.suppress(ConnectionError):
+            line = await self._reader.readline()
         return orjson.loads(line)["do"] if line else None
 
     async def close(self) -> None:
@@ -68,9 +71,11 @@ async def _work(settings: Settings, end: socket.socket) -> int:
         watch_signals(stop, service.reloader.reload)
 
         async def obey() -> None:
-            while await control.hear() == "reload":
-                await service.reloader.reload()
-            stop.set()
+            try:
+                while await control.hear() == "reload":
+                    await service.reloader.reload()
+            finally:
+                stop.set()
 
         async def push() -> None:
             while True:

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 from turnout import AsyncClient, Client, Decision, HealthStatus
 
+from tests.clients.fake_routing import PATIENCE_S
+
 
 class SyncFace:
     """The synchronous client, called from a thread."""
@@ -77,14 +79,17 @@ class AsyncFace:
         return found
 
 
+# The defaults are short for a machine that does much else; what tests them asks for them.
+PATIENT: dict[str, Any] = {"timeout_s": PATIENCE_S, "route_or_timeout_s": PATIENCE_S}
+
 Face: TypeAlias = SyncFace | AsyncFace
 Opener: TypeAlias = Callable[..., Any]
 
 
 @asynccontextmanager
 async def open_sync(target: str, **kwargs: Any) -> AsyncIterator[Face]:
-    """The synchronous client, closed at the end."""
-    face = SyncFace(Client(target, **kwargs))
+    """The synchronous client, patient unless told otherwise, closed at the end."""
+    face = SyncFace(Client(target, **(PATIENT | kwargs)))
     try:
         yield face
     finally:
@@ -93,8 +98,8 @@ async def open_sync(target: str, **kwargs: Any) -> AsyncIterator[Face]:
 
 @asynccontextmanager
 async def open_async(target: str, **kwargs: Any) -> AsyncIterator[Face]:
-    """The asyncio client, closed at the end."""
-    face = AsyncFace(AsyncClient(target, **kwargs))
+    """The asyncio client, patient unless told otherwise, closed at the end."""
+    face = AsyncFace(AsyncClient(target, **(PATIENT | kwargs)))
     try:
         yield face
     finally:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import subprocess
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,13 @@ from turnout import (
     CallCancelledError,
     Client,
     ClientClosedError,
+    InternalError,
     TlsConfig,
     UnavailableError,
 )
 from turnout.v1 import routing_pb2
 
-from tests.clients.both_clients import Opener
+from tests.clients.both_clients import PATIENT, Opener
 from tests.clients.fake_routing import (
     PATIENCE_S,
     FakeRouting,
@@ -54,7 +57,7 @@ async def test_tls_and_mutual_tls(opener: Opener, tmp_path: Path) -> None:
             server_name="router.test",
         )
         assert "PRIVATE" not in repr(tls)
-        async with opener(fake.target, tls=tls, token="s3cret", timeout_s=PATIENCE_S) as client:
+        async with opener(fake.target, tls=tls, token="s3cret") as client:
             assert (await client.route("a")).tier == "mid"
         assert fake.calls[0].metadata["authorization"] == "Bearer s3cret"
         strangers = TlsConfig(root_certificates=pair[1], server_name="router.test")
@@ -71,24 +74,24 @@ async def test_credentials_of_grpcs_own(opener: Opener) -> None:
 
 def test_a_callers_channel_stays_open(fake: FakeRouting) -> None:
     with grpc.insecure_channel(fake.target) as channel:
-        with Client(channel=channel) as client:
+        with Client(channel=channel, **PATIENT) as client:
             client.route("a")
-        with Client(channel=channel) as client:
+        with Client(channel=channel, **PATIENT) as client:
             client.route("b")
     assert [request.prompt for request in fake.requests] == ["a", "b"]
 
 
 async def test_a_callers_asyncio_channel_stays_open(fake: FakeRouting) -> None:
     async with grpc.aio.insecure_channel(fake.target) as channel:
-        async with AsyncClient(channel=channel) as client:
+        async with AsyncClient(channel=channel, **PATIENT) as client:
             await client.route("a")
-        async with AsyncClient(channel=channel) as client:
+        async with AsyncClient(channel=channel, **PATIENT) as client:
             await client.route("b")
     assert [request.prompt for request in fake.requests] == ["a", "b"]
 
 
 async def test_an_async_client_may_be_made_where_no_loop_runs(fake: FakeRouting) -> None:
-    client = await asyncio.to_thread(AsyncClient, fake.target)
+    client = await asyncio.to_thread(AsyncClient, fake.target, **PATIENT)
     assert (await client.route("a")).tier == "mid"
     with pytest.raises(RuntimeError, match="the event loop of its first call"):
         await asyncio.to_thread(asyncio.run, client.route("a"))
@@ -98,7 +101,7 @@ async def test_an_async_client_may_be_made_where_no_loop_runs(fake: FakeRouting)
 def test_threads_share_a_client(fake: FakeRouting) -> None:
     found: list[str] = []
     with ExitStack() as stack:
-        client = stack.enter_context(Client(fake.target, connections=2, timeout_s=PATIENCE_S))
+        client = stack.enter_context(Client(fake.target, connections=2, **PATIENT))
 
         def use(name: str) -> None:
             found.extend(client.route(f"{name}{i}").policy for i in range(20))
@@ -155,7 +158,7 @@ async def test_cancelling_the_task_cancels_the_call() -> None:
         return full_response(request)
 
     with serving(on_route) as fake:
-        async with AsyncClient(fake.target) as client:
+        async with AsyncClient(fake.target, **PATIENT) as client:
             call = asyncio.create_task(client.route("a", timeout_s=3600.0))
             assert await asyncio.to_thread(arrived.wait, PATIENCE_S)
             call.cancel()
@@ -164,12 +167,18 @@ async def test_cancelling_the_task_cancels_the_call() -> None:
             assert await asyncio.to_thread(gone.wait, PATIENCE_S)
 
 
-def _sockets() -> int:
-    links = Path("/proc/self/fd").iterdir()
-    count = 0
-    for link in links:
+def _connections() -> int:
+    """Ends of TCP connections in this process; not the pair of sockets that wakes grpcio's asyncio poller."""
+    connected: set[str] = set()
+    # gRPC opens IPv6 sockets for IPv4 addresses too, where it can.
+    for table in ("tcp", "tcp6"):
         with contextlib.suppress(FileNotFoundError):
-            count += str(link.readlink()).startswith("socket:")
+            lines = Path("/proc/self/net", table).read_text().splitlines()[1:]
+            connected |= {f"socket:[{line.split()[9]}]" for line in lines}
+    count = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            count += str(link.readlink()) in connected
     return count
 
 
@@ -184,20 +193,48 @@ def _threads() -> set[str]:
     return {*names, *pollers[1:]}
 
 
+@pytest.fixture
+def no_garbage_collector() -> Iterator[None]:
+    """What is left to the garbage collector stays, as it may for long in a process that does little."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_garbage_collector")
 async def test_200_clients_leave_nothing_behind(opener: Opener, fake: FakeRouting) -> None:
+    def on_route(request: routing_pb2.RouteRequest, context: Any) -> routing_pb2.RouteResponse:
+        if request.prompt == "fail":
+            context.abort(grpc.StatusCode.INTERNAL, "as told")
+        return full_response(request)
+
+    def requests_that_fail() -> Iterator[str]:
+        yield "a"
+        raise LookupError
+
     async def use(times: int) -> None:
         for _ in range(times):
             async with opener(fake.target, connections=2) as client:
                 await client.route("a")
                 await client.stream(["a"], most=1)
+                await client.stream(["a"])
+                with pytest.raises(LookupError):
+                    await client.stream(requests_that_fail())
+                with pytest.raises(InternalError):
+                    await client.stream(["a", "fail", "b", "c"])
+                with pytest.raises(InternalError):
+                    await client.route("fail")
 
+    fake.on_route = on_route
     # What grpcio keeps for the process, it makes at the first use.
     await use(2)
-    threads, sockets = _threads(), _sockets()
+    threads, connections = _threads(), _connections()
     await use(200)
     # gRPC tidies up behind the caller's back and tells no one.
     for _ in range(300):
-        left = (_sockets() - sockets, _threads() - threads, asyncio.all_tasks() - {asyncio.current_task()})
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        left = (_connections() - connections, _threads() - threads, tasks)
         if left[0] <= 0 and not left[1] and not left[2]:
             return
         await asyncio.sleep(0.1)

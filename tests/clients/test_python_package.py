@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import inspect
 import json
 import re
 import subprocess
@@ -18,8 +19,11 @@ from grpc_health.v1 import health_pb2
 from turnout import AsyncClient, Client, TlsConfig
 from turnout.bearer_token import stays_on_machine
 from turnout.connection import plan_connection
+from turnout.fail_open import DEFAULT_TIMEOUT_S
 from turnout.service_config import load_service_config
+from turnout.timeouts import plan_timeouts
 
+from tests.clients.both_clients import PATIENT
 from tests.clients.fake_routing import FakeRouting
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +92,13 @@ def test_the_service_config_says_what_the_clients_promise() -> None:
     assert "retryPolicy" not in by_method["turnout.v1.RoutingService/RouteStream"]
     assert all(config["waitForReady"] is False for config in by_method.values())
     assert document["retryThrottling"] == {"maxTokens": 100, "tokenRatio": 0.1}
+
+
+def test_deadlines_that_no_one_asked_for() -> None:
+    assert inspect.signature(Client).parameters["route_or_timeout_s"].default == DEFAULT_TIMEOUT_S == 0.05
+    timeouts = plan_timeouts(None, DEFAULT_TIMEOUT_S)
+    assert (timeouts.route_s, timeouts.route_or_s, timeouts.batch_s) == (1.0, 0.05, 5.0)
+    assert (timeouts.stream_s, timeouts.health_s) == (3600.0, 1.0)
 
 
 def test_timeouts_are_defaults_and_no_ceilings() -> None:
@@ -203,7 +214,8 @@ def test_the_readmes_snippets_run(
     snippet: str, fake: FakeRouting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake.health.set("", health_pb2.HealthCheckResponse.SERVING)
-    monkeypatch.setattr(turnout.Client.__init__, "__defaults__", (fake.target,))
+    monkeypatch.setattr(Client.__init__, "__defaults__", (fake.target,))
+    monkeypatch.setattr(Client.__init__, "__kwdefaults__", (Client.__init__.__kwdefaults__ or {}) | PATIENT)
     exec(compile(snippet.replace("localhost:50051", fake.target), "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert ("mid" in printed or "print" not in snippet) and "error" not in printed

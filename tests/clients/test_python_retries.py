@@ -28,7 +28,6 @@ from turnout.v1 import routing_pb2
 
 from tests.clients.both_clients import Opener
 from tests.clients.fake_routing import (
-    PATIENCE_S,
     FakeRouting,
     fail,
     full_response,
@@ -59,7 +58,7 @@ def _unavailable_until(
 
 async def test_unavailable_is_retried_three_times(opener: Opener) -> None:
     with serving(_unavailable_until(4)) as fake:
-        async with opener(fake.target, timeout_s=PATIENCE_S) as client:
+        async with opener(fake.target) as client:
             assert (await client.route("a")).tier == "mid"
     attempts = [call.metadata.get("grpc-previous-rpc-attempts") for call in fake.calls]
     assert attempts == [None, "1", "2", "3"]
@@ -67,7 +66,7 @@ async def test_unavailable_is_retried_three_times(opener: Opener) -> None:
 
 async def test_then_it_is_an_error(opener: Opener) -> None:
     with serving(_unavailable_until(99)) as fake:
-        async with opener(fake.target, timeout_s=PATIENCE_S) as client:
+        async with opener(fake.target) as client:
             with pytest.raises(UnavailableError) as caught:
                 await client.route("a")
     assert caught.value.reason == ErrorReason.NOT_SERVING
@@ -76,7 +75,7 @@ async def test_then_it_is_an_error(opener: Opener) -> None:
 
 async def test_batches_are_retried_too(opener: Opener) -> None:
     with serving(_unavailable_until(2)) as fake:
-        async with opener(fake.target, timeout_s=PATIENCE_S) as client:
+        async with opener(fake.target) as client:
             assert len(await client.route_batch(["a"])) == 1
     assert len(fake.calls) == 2
 
@@ -119,7 +118,7 @@ async def test_a_pushback_beyond_the_deadline_leaves_no_retry(opener: Opener) ->
 async def test_throttling_ends_the_retries_of_a_service_that_stays_away(opener: Opener) -> None:
     # A short pushback; with one of 0, gRPC waits until the deadline.
     with serving(_unavailable_until(10_000, ("grpc-retry-pushback-ms", "10"))) as fake:
-        async with opener(fake.target, timeout_s=PATIENCE_S) as client:
+        async with opener(fake.target) as client:
             for _ in range(40):
                 with pytest.raises(UnavailableError):
                     await client.route("a")
@@ -128,7 +127,7 @@ async def test_throttling_ends_the_retries_of_a_service_that_stays_away(opener: 
 
 
 async def test_route_or_returns_the_decision(opener: Opener, fake: FakeRouting) -> None:
-    async with opener(fake.target, route_or_timeout_s=PATIENCE_S) as client:
+    async with opener(fake.target) as client:
         decision = await client.route_or("frontier", "a", tenant="acme")
         assert not client.client.fail_open_count
     assert (decision.tier, decision.fell_back) == ("mid", False)
@@ -145,7 +144,7 @@ async def test_route_or_falls_back_and_counts_by_reason(opener: Opener) -> None:
         context.abort(getattr(StatusCode, request.prompt), "a proxy's words")
 
     with serving(on_route) as fake:
-        async with opener(fake.target, on_fail_open=told.append, route_or_timeout_s=PATIENCE_S) as client:
+        async with opener(fake.target, on_fail_open=told.append) as client:
             decision = await client.route_or("frontier", "no candidate")
             await client.route_or("frontier", "INTERNAL")
             await client.route_or("frontier", "INTERNAL")
@@ -169,7 +168,7 @@ async def test_route_or_has_a_deadline_of_its_own(opener: Opener) -> None:
         return full_response(request)
 
     with serving(on_route) as fake:
-        async with opener(fake.target, timeout_s=3600.0) as client:
+        async with opener(fake.target, timeout_s=3600.0, route_or_timeout_s=0.05) as client:
             assert (await client.route_or("small", "a")).fell_back
             assert (await client.route_or("small", "a", timeout_s=0.1)).fell_back
             assert client.client.fail_open_count == {"DEADLINE_EXCEEDED": 2}
@@ -177,7 +176,7 @@ async def test_route_or_has_a_deadline_of_its_own(opener: Opener) -> None:
 
 
 async def test_route_or_without_a_service(opener: Opener, free_target: str) -> None:
-    async with opener(free_target, route_or_timeout_s=PATIENCE_S) as client:
+    async with opener(free_target) as client:
         assert (await client.route_or("small", "a")).tier == "small"
         assert client.client.fail_open_count == {"UNAVAILABLE": 1}
 
@@ -186,7 +185,7 @@ async def test_the_default_may_depend_on_the_error(opener: Opener, free_target: 
     def default(error: TurnoutError) -> str:
         return "small" if isinstance(error, UnavailableError) else "frontier"
 
-    async with opener(free_target, route_or_timeout_s=PATIENCE_S) as client:
+    async with opener(free_target) as client:
         assert (await client.route_or(default, "a")).tier == "small"
 
 
@@ -195,7 +194,7 @@ async def test_route_or_raises_the_callers_defects(opener: Opener) -> None:
         context.abort(StatusCode.INVALID_ARGUMENT, "policy: no policy of that name")
 
     with serving(on_route) as fake:
-        async with opener(fake.target, route_or_timeout_s=PATIENCE_S) as client:
+        async with opener(fake.target) as client:
             with pytest.raises(InvalidRequestError):
                 await client.route_or("small", "a", policy="none")
             with pytest.raises(InvalidRequestError):
@@ -211,7 +210,7 @@ async def test_a_broken_callback_does_not_close_what_is_open(
     def broken(_: TurnoutError) -> None:
         raise RuntimeError("with a secret")
 
-    async with opener(free_target, on_fail_open=broken, route_or_timeout_s=PATIENCE_S) as client:
+    async with opener(free_target, on_fail_open=broken) as client:
         assert (await client.route_or("small", "a")).fell_back
     assert "on_fail_open_failed: RuntimeError" in caplog.text
     assert "secret" not in caplog.text

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import settings
 from turnout_fastpath import Bundle, Engine, load_bundle
 
 from tests.fastpath.documents import Document, document
 from tests.fastpath.synthetic import real_vocabulary, scores_of, write_synthetic
 
 FULL = os.environ.get("TURNOUT_FULL") == "1"
+# No deadline: a machine that does other work is no defect.
+settings.register_profile("turnout", deadline=None, max_examples=2000 if FULL else 100)
+settings.load_profile("turnout")
 
 
 class BundleMaker(Protocol):

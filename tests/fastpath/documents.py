@@ -1,4 +1,4 @@
-"""Resolved policy documents for tests: every key that the compiler reads, with overrides where a test needs them."""
+"""Resolved policy documents for tests: every key that the compiler reads, with overrides."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def bucket(
 
 
 def policy(**fields: Any) -> Document:
-    """A policy with a bar of 0.7 and `mid` as its safe tier; bars, sessions and limits take partial overrides."""
+    """A policy with a bar of 0.7 and `mid` as its safe tier; mappings take partial overrides."""
     base: Document = {
         "safe_tier": "mid",
         "strategy": "single",
@@ -149,7 +149,7 @@ def document(
     default_policy: str = "default",
     **fields: Any,
 ) -> Document:
-    """A document of three tiers and one policy, which uses all of `buckets` and takes `fields` as overrides."""
+    """A document of three tiers and one policy, which uses all `buckets` and takes `fields` as overrides."""
     names = [bucket["name"] for bucket in buckets]
     return {
         "version": 1,

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for policy documents, requests and live state over small sets of names, so that they meet."""
+"""Hypothesis strategies for documents, requests and live state over few names, so that they meet."""
 
 from __future__ import annotations
 

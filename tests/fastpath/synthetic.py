@@ -1,4 +1,4 @@
-"""Small bundles in the real format: a toy vocabulary, seeded random tables, and a classifier that is told its scores."""
+"""Small bundles in the real format: toy vocabulary, seeded random tables, a classifier told its scores."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def scores_of(
     gain_mid: float = 0.05,
     unfamiliar: float = -10.0,
 ) -> list[float]:
-    """A classifier's outputs that say: this task, these probabilities (0 to 1, both ends excluded), these gains."""
+    """A classifier's outputs that say: this task, these probabilities (above 0, below 1), these gains."""
     logits = [math.log(p / (1 - p)) for p in (small, mid)]
     return [3.0 * (name == task) for name in TASKS] + logits + [gain_small, gain_mid, unfamiliar]
 
@@ -118,7 +118,7 @@ def random_classifier(n_inputs: int, n_outputs: int = N_OUTPUTS, *, seed: int = 
 
 
 def manifest(width: int, **fields: Any) -> dict[str, Any]:
-    """The manifest's fields but the files: never abstains, calibrates nothing, similarity is the raw cosine."""
+    """The manifest but its files: never abstains, calibrates nothing, similarity is the raw cosine."""
     plain = {"default": {"slope": 1.0, "intercept": 0.0}, "tasks": {}}
     return {
         "name": "synthetic",

@@ -88,7 +88,7 @@ def test_model_of_another_shape_than_promised_is_refused(n_inputs: int, n_output
 
 @pytest.mark.parametrize("names", [("y", "scores"), ("x", "logits")])
 def test_model_with_other_names_is_refused(names: tuple[str, str]) -> None:
-    with pytest.raises(ClassifierError, match="Invalid (input|output) name"):
+    with pytest.raises(ClassifierError, match=r"Invalid (input|output) name"):
         Classifier(MODEL, N_INPUTS, N_OUTPUTS, input_name=names[0], output_name=names[1])
 
 

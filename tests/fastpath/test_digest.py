@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -71,7 +72,9 @@ def test_hash_at_the_edges_of_blocks(size: int) -> None:
 @given(
     data=st.data(),
     turns=st.lists(
-        st.tuples(st.sampled_from(["user", "assistant", "system", "developer", "tool"]), st.text(max_size=80)),
+        st.tuples(
+            st.sampled_from(["user", "assistant", "system", "developer", "tool"]), st.text(max_size=80)
+        ),
         min_size=1,
         max_size=10,
     ),
@@ -118,7 +121,7 @@ def test_digest_equals_the_twin(exploring: tuple[Engine, State], turns: Turns, d
         {"answer_use": "person"},
         {"rules_only": True},
     ],
-    ids=lambda fields: ",".join(fields),
+    ids=",".join,
 )
 def test_every_field_is_in_the_digest(engine_of: EngineMaker, fields: dict[str, Any]) -> None:
     given_document = document()
@@ -148,13 +151,14 @@ def test_live_state_that_was_read_is_in_the_digest(engine_of: EngineMaker) -> No
     fields: Any = {"session_id": "s", "tenant": "t"}
     digests = [engine.route("hello", **fields).digest]
     state = engine.snapshot.state
-    for change in (
-        lambda: state.close_deployment("mid-eu", 60),
-        lambda: state.set_session("s", 0, 60),
-        lambda: state.set_session("s", 0, 60, deployment="small-us"),
-        lambda: state.set_session("s", 0, 60, deployment="small-us", warm_tokens=1),
-        lambda: state.set_budget_spent("t", 60),
-    ):
+    changes = [
+        partial(state.close_deployment, "mid-eu", 60),
+        partial(state.set_session, "s", 0, 60),
+        partial(state.set_session, "s", 0, 60, deployment="small-us"),
+        partial(state.set_session, "s", 0, 60, deployment="small-us", warm_tokens=1),
+        partial(state.set_budget_spent, "t", 60),
+    ]
+    for change in changes:
         change()
         digests.append(engine.route("hello", **fields).digest)
     assert len(set(digests)) == len(digests)

@@ -93,7 +93,7 @@ def test_weight_beyond_fixed_point_is_refused() -> None:
     ids=["type", "dimensions", "order"],
 )
 def test_rows_of_another_layout_are_refused(rows: npt.NDArray[Any]) -> None:
-    with pytest.raises(ValueError, match="Buffer|contiguous"):
+    with pytest.raises(ValueError, match=r"Buffer|contiguous"):
         EmbeddingTable(rows, np.ones(4, np.uint16))
 
 
@@ -164,5 +164,5 @@ def test_vector_of_another_width_is_refused() -> None:
 def test_vector_that_is_no_unit_vector_is_refused(value: float) -> None:
     vector = np.zeros(16)
     vector[3] = value
-    with pytest.raises(ValueError, match="component 3 is .*; a unit vector is needed"):
+    with pytest.raises(ValueError, match=r"component 3 is .*; a unit vector is needed"):
         VectorSet(np.ones((1, 16), np.int8)).cosine(vector)

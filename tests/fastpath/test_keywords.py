@@ -11,7 +11,7 @@ from turnout_fastpath.keywords import KeywordAutomaton
 
 from tests.fastpath.twins import keywords
 
-# Few letters, so that phrases are found by chance; spaces, marks and scripts of every kind that the rules name.
+# Few letters, so that phrases are found by chance; spaces, marks and scripts of every kind in the rules.
 ALPHABET = "aabbB1_ \t.-+'é\u00c9ñΣσß\u00a0“”’…。、，Ａ中文の々한ไ😀"
 PHRASES = st.text(ALPHABET, min_size=1, max_size=5).filter(lambda phrase: phrase.split())
 GROUPS = st.lists(st.lists(PHRASES, max_size=3), max_size=4)

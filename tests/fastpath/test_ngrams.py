@@ -103,5 +103,5 @@ def test_another_number_of_scales_is_refused() -> None:
     ids=["type", "dimensions", "order"],
 )
 def test_rows_of_another_layout_are_refused(rows: npt.NDArray[Any]) -> None:
-    with pytest.raises(ValueError, match="Buffer|contiguous"):
+    with pytest.raises(ValueError, match=r"Buffer|contiguous"):
         NgramTable(rows, np.ones(16, np.float32))

@@ -61,6 +61,7 @@ def then(**actions: Any) -> Document:
 
 
 TIERS = "known: small, mid, frontier"
+DEPLOYMENTS = "known: small-us, small-eu, mid-us, mid-eu, frontier-us, frontier-eu"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,10 @@ TIERS = "known: small, mid, frontier"
             changed(document(), "tiers.1.chain.1.modalities", ["text", "smell"]),
             f"{CHAIN}.modalities[1]: no modality 'smell'; known: text, image, audio, file",
         ),
-        (changed(ONE_BUCKET, "buckets.0.effect.floor", "x"), f"buckets[0].effect.floor: no tier 'x'; {TIERS}"),
+        (
+            changed(ONE_BUCKET, "buckets.0.effect.floor", "x"),
+            f"buckets[0].effect.floor: no tier 'x'; {TIERS}",
+        ),
         (changed(ONE_BUCKET, "buckets.0.effect.tier", "x"), f"buckets[0].effect.tier: no tier 'x'; {TIERS}"),
         (
             changed(ONE_BUCKET, "buckets.0.effect.task", "x"),
@@ -125,7 +129,10 @@ TIERS = "known: small, mid, frontier"
             default("bars.tasks", {"x": 0.5}),
             "policies.default.bars.tasks: no task 'x'; known: chat, knowledge, math, code",
         ),
-        (default("bars.tasks", {"math": {"x": 0.5}}), f"policies.default.bars.tasks.math: no tier 'x'; {TIERS}"),
+        (
+            default("bars.tasks", {"math": {"x": 0.5}}),
+            f"policies.default.bars.tasks.math: no tier 'x'; {TIERS}",
+        ),
         (default("bars.max_gain", {"x": 0.5}), f"policies.default.bars.max_gain: no tier 'x'; {TIERS}"),
         (when(tasks=["math", "x"]), f"{RULE}.when.tasks[1]: no task 'x'; known: chat, knowledge, math, code"),
         (
@@ -137,21 +144,22 @@ TIERS = "known: small, mid, frontier"
             f"{RULE}.when.answer_use[0]: no use 'x'; known: unspecified, person, program, prompt, action",
         ),
         (when(keywords=["a", " "]), f"{RULE}.when.keywords[1]: an empty phrase"),
-        (when(features={"x": span(1)}), f"{RULE}.when.features: no feature 'x'; known: {', '.join(ALL_FEATURE_NAMES)}"),
+        (
+            when(features={"x": span(1)}),
+            f"{RULE}.when.features: no feature 'x'; known: {', '.join(ALL_FEATURE_NAMES)}",
+        ),
         (then(tier="x"), f"{RULE}.then.tier: no tier 'x'; {TIERS}"),
         (then(floor="x"), f"{RULE}.then.floor: no tier 'x'; {TIERS}"),
         (then(ceiling="x"), f"{RULE}.then.ceiling: no tier 'x'; {TIERS}"),
         (then(strategy="x"), f"{RULE}.then.strategy: no strategy 'x'; known: single, cascade, ensemble"),
         (
             then(deployment="x"),
-            f"{RULE}.then.deployment: no deployment 'x'; known: small-us, small-eu, mid-us, mid-eu, frontier-us, "
-            "frontier-eu",
+            f"{RULE}.then.deployment: no deployment 'x'; {DEPLOYMENTS}",
         ),
         (then(forbid_regions=["us", "x"]), f"{RULE}.then.forbid_regions[1]: no region 'x'; known: eu, us"),
         (
             then(forbid_deployments=["x"]),
-            f"{RULE}.then.forbid_deployments[0]: no deployment 'x'; known: small-us, small-eu, mid-us, mid-eu, "
-            "frontier-us, frontier-eu",
+            f"{RULE}.then.forbid_deployments[0]: no deployment 'x'; {DEPLOYMENTS}",
         ),
     ],
 )
@@ -170,7 +178,10 @@ def many_tiers(n: int) -> Document:
 def many_deployments(n: int, regions: int) -> Document:
     """A document whose first tier has n deployments over some regions."""
     chain = [deployment(f"d{i}", region=f"r{i % regions}") for i in range(n)]
-    return document(tiers=[tier("small", "small", *chain), tier("top", None, deployment("top", region="r0"))], safe_tier="top")
+    return document(
+        tiers=[tier("small", "small", *chain), tier("top", None, deployment("top", region="r0"))],
+        safe_tier="top",
+    )
 
 
 def many_buckets(n: int) -> Document:
@@ -211,7 +222,10 @@ def test_limit_is_allowed_and_one_more_is_refused(
     [
         ({"heads": [str(i) for i in range(9)]}, "bundle heads: 9 entries, limit: 8"),
         (
-            {"tasks": [str(i) for i in range(17)], "output_tokens": {str(i): 1.0 for i in range(17)} | {"any": 1.0}},
+            {
+                "tasks": [str(i) for i in range(17)],
+                "output_tokens": {str(i): 1.0 for i in range(17)} | {"any": 1.0},
+            },
             "bundle tasks: 17 entries, limit: 16",
         ),
     ],
@@ -256,7 +270,9 @@ def test_revision_is_of_the_content() -> None:
     backwards = json.loads(json.dumps(given), object_pairs_hook=lambda pairs: dict(reversed(pairs)))
     assert compiled(given).revision == compiled(backwards).revision
     assert len(compiled(given).revision) == 8
-    assert compiled(given).revision != compiled(document(rules=[rule("one", {"keywords": ["naive"]})])).revision
+    assert (
+        compiled(given).revision != compiled(document(rules=[rule("one", {"keywords": ["naive"]})])).revision
+    )
 
 
 def test_document_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""Named examples of what the caller allows: it is never left, and an error names what removed the last deployment."""
+"""Named examples of what the caller allows: it is never left, and an error names what left nothing."""
 
 from __future__ import annotations
 

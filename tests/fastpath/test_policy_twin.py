@@ -28,6 +28,8 @@ from tests.fastpath.twins import policy as twin
 from tests.fastpath.twins.reading import choose_text
 from tests.fastpath.twins.state import State
 
+Fields = dict[str, Any]
+
 
 @pytest.fixture(scope="module")
 def bundle(make_bundle: BundleMaker) -> Bundle:
@@ -95,9 +97,10 @@ def block_of(state: State) -> StateBlock:
 
 
 def compare(
-    engine: Engine, probe: Engine, document: Document, state: State, text: str, fields: dict[str, Any]
+    engines: tuple[Engine, Engine], document: Document, state: State, text: str, fields: Fields
 ) -> None:
-    """Asserts that the engine's answer is the twin's."""
+    """Asserts that the first engine's answer is the twin's; the second one refuses nothing."""
+    engine, probe = engines
     plain = {key: fields[key] for key in ("n_tools", "tool_schema_bytes", "media_bytes") if key in fields}
     seen = probe.route(text, explain=True, **plain)
     assert seen.explanation is not None
@@ -120,7 +123,7 @@ def compare(
         assert observed(engine.route(text, **fields)) == expected
 
 
-def outcome_names(engine: Engine, text: str, fields: dict[str, Any]) -> set[str]:
+def outcome_names(engine: Engine, text: str, fields: Fields) -> set[str]:
     """What came of a request, in words: its status and reasons, or its error."""
     try:
         decision = engine.route(text, **fields)
@@ -145,11 +148,11 @@ def test_kernel_decides_what_the_twin_decides(bundle: Bundle) -> None:
         document = data.draw(generated.documents())
         state = data.draw(generated.states(document))
         engine = Engine(compile_snapshot(bundle, document, block_of(state)))
-        probe = Engine.load(bundle, without_limits(document))
+        engines = engine, Engine.load(bundle, without_limits(document))
         for _ in range(8):
             text = data.draw(st.sampled_from(generated.TEXTS))
             fields = data.draw(generated.requests(document))
-            compare(engine, probe, document, state, text, fields)
+            compare(engines, document, state, text, fields)
             seen.update(outcome_names(engine, text, fields))
 
     check()

@@ -38,7 +38,7 @@ def feature(name: str, prompt: str | None, **fields: Any) -> float:
     return float(READER.read(Request(prompt, **fields)).features[ALL_FEATURE_NAMES.index(name)])
 
 
-def pieces(**fields: Any) -> list[int]:
+def pieces(**fields: Any) -> Any:
     """The word pieces that are read of a request."""
     return READER.read(Request(fields.pop("prompt", None), **fields)).ids.tolist()
 
@@ -332,37 +332,30 @@ def test_labels_may_come_in_any_order(engine_of: EngineMaker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "reason", "field", "value", "known"),
+    ("fields", "reason", "field", "known"),
     [
-        ({"policy": "pp"}, Reason.UNKNOWN_POLICY, "policy", "pp", ("default", "other")),
-        ({"min_tier": "tt"}, Reason.UNKNOWN_TIER, "constraints.min_tier", "tt", ("small", "mid", "frontier")),
-        ({"max_tier": "tt"}, Reason.UNKNOWN_TIER, "constraints.max_tier", "tt", ("small", "mid", "frontier")),
+        ({"policy": "none"}, "POLICY", "policy", ("default", "other")),
+        ({"min_tier": "none"}, "TIER", "constraints.min_tier", ("small", "mid", "frontier")),
+        ({"max_tier": "none"}, "TIER", "constraints.max_tier", ("small", "mid", "frontier")),
         (
-            {"allowed_deployments": ["mid-us", "dd"]},
-            Reason.UNKNOWN_DEPLOYMENT,
+            {"allowed_deployments": ["mid-us", "none"]},
+            "DEPLOYMENT",
             "constraints.allowed_deployments[1]",
-            "dd",
             (),
         ),
-        (
-            {"allowed_regions": ["rr"]},
-            Reason.UNKNOWN_REGION,
-            "constraints.allowed_regions[0]",
-            "rr",
-            ("eu", "us"),
-        ),
+        ({"allowed_regions": ["none"]}, "REGION", "constraints.allowed_regions[0]", ("eu", "us")),
     ],
 )
 def test_name_that_the_policy_does_not_have(
-    engine_of: EngineMaker, fields: Any, reason: Reason, field: str, value: str, known: tuple[str, ...]
+    engine_of: EngineMaker, fields: Any, reason: str, field: str, known: tuple[str, ...]
 ) -> None:
     engine = engine_of(document(policies={"default": policy(), "other": policy()}))
     with pytest.raises(RouteError) as caught:
         engine.route("hello", **fields)
     error = caught.value
-    assert (error.reason, error.field, error.value, error.known) == (reason, field, value, known)
-    assert value in str(error)
-    assert all(name in str(error) for name in known)
+    assert (error.reason.name, error.field, error.known) == (f"UNKNOWN_{reason}", field, known)
+    listed = f"; known: {', '.join(known)}" if known else ""
+    assert str(error) == f"{field}: no {reason.lower()} 'none'{listed}"
 
 
 def test_least_tier_above_the_greatest(engine_of: EngineMaker) -> None:
@@ -412,5 +405,6 @@ except TypeError:
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
     assert (run.returncode, run.stderr) == (0, "")

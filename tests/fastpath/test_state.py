@@ -86,7 +86,7 @@ def live(engine: Engine, session: str = "", tenant: str = "") -> LiveState:
 
 
 def colliding(sets: int, n: int) -> list[str]:
-    """n names whose entries fall into one set."""
+    """As many names whose entries fall into one set."""
     by_set: dict[int, list[str]] = defaultdict(list)
     for number in itertools.count():
         name = f"n{number}"
@@ -223,9 +223,21 @@ def test_a_full_set_of_sessions_forgets_the_one_that_ends_first(
         block.set_session(name, i % 3, 100 - i)
     assert [live(engine, name).session_tier for name in names] == ["small", "mid", "frontier", "small"]
     block.set_session(more, 1, 60)
-    assert [live(engine, name).session_tier for name in [*names, more]] == ["small", "mid", "frontier", "", "mid"]
+    assert [live(engine, name).session_tier for name in [*names, more]] == [
+        "small",
+        "mid",
+        "frontier",
+        "",
+        "mid",
+    ]
     block.set_session(names[0], 2, 60)
-    assert [live(engine, name).session_tier for name in [*names, more]] == ["frontier", "mid", "frontier", "", "mid"]
+    assert [live(engine, name).session_tier for name in [*names, more]] == [
+        "frontier",
+        "mid",
+        "frontier",
+        "",
+        "mid",
+    ]
 
 
 def test_a_full_set_of_budgets_forgets_the_one_that_ends_first(
@@ -236,7 +248,13 @@ def test_a_full_set_of_budgets_forgets_the_one_that_ends_first(
     for i, name in enumerate(names):
         block.set_budget_spent(name, 100 - i)
     block.set_budget_spent(more, 60)
-    assert [live(engine, tenant=name).budget_spent for name in [*names, more]] == [True, True, True, False, True]
+    assert [live(engine, tenant=name).budget_spent for name in [*names, more]] == [
+        True,
+        True,
+        True,
+        False,
+        True,
+    ]
     block.set_budget_spent(names[1], 0)
     assert not live(engine, tenant=names[1]).budget_spent
 

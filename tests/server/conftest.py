@@ -12,7 +12,9 @@ from typing import Any
 import grpc
 import pytest
 import structlog
+from google.protobuf.json_format import ParseDict
 from turnout.v1 import routing_pb2_grpc
+from turnout.v1.routing_pb2 import RouteRequest
 from turnout_fastpath import load_policy
 from turnout_server.observability.logs import configure_logs
 from turnout_server.serving import Service
@@ -69,6 +71,11 @@ def log() -> Iterator[io.TextIOWrapper]:
     structlog.reset_defaults()
 
 
+def request_of(wire: dict[str, Any]) -> RouteRequest:
+    """A request from its JSON form."""
+    return ParseDict(wire, RouteRequest())
+
+
 def read_log(stream: io.TextIOWrapper) -> list[dict[str, Any]]:
     raw: bytes = stream.buffer.getvalue()  # type: ignore[attr-defined]
     return [json.loads(line) for line in raw.splitlines()]
@@ -85,7 +92,13 @@ class Running:
 
     def raw(self, method: str) -> Callable[..., Any]:
         """A call that sends and receives bytes."""
-        return self.channel.unary_unary(f"/turnout.v1.RoutingService/{method}")
+        path = f"/turnout.v1.RoutingService/{method}"
+        return self.channel.unary_unary(path, None, None)
+
+    def raw_stream(self, method: str) -> Callable[..., Any]:
+        """A stream that sends and receives bytes."""
+        path = f"/turnout.v1.RoutingService/{method}"
+        return self.channel.stream_stream(path, None, None)
 
 
 @contextlib.asynccontextmanager
@@ -104,7 +117,7 @@ async def started(settings: Settings, *, opened: bool = True) -> AsyncIterator[R
     try:
         yield Running(service, port, channel)
     finally:
-        await channel.close()
+        await channel.close(None)
         await service.port.stop()
 
 

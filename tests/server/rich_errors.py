@@ -9,7 +9,11 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
+    BadRequest,
+    ErrorInfo,
+    RetryInfo,
+)
 from grpc_status import rpc_status
 
 
@@ -44,7 +48,8 @@ def decode(error: grpc.aio.AioRpcError) -> RichError:
             rich.fields = [violation.field for violation in bad.field_violations]
         elif detail.Unpack(retry):
             rich.retry_s = retry.retry_delay.ToMilliseconds() / 1000
-    for key, value in error.trailing_metadata() or ():
+    trailers: Any = error.trailing_metadata() or ()
+    for key, value in trailers:
         if key == "grpc-retry-pushback-ms":
             rich.pushback_ms = int(value)
     return rich

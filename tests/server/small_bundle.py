@@ -1,4 +1,4 @@
-"""A bundle that is quick to make: random tables over a small vocabulary. It decides reproducibly, but knows nothing."""
+"""A bundle that is quick to make: random tables. It decides reproducibly, but knows nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ DIM = 16
 COLUMNS = 16
 INPUTS = ["tokens", "messages", "system_bytes"]
 WIDTH = len(INPUTS) + DIM + COLUMNS + len(FAMILIARITY_NAMES)
-WORDS = "what is the capital of france write a python function that sorts list prove theorem hello why".split()
+WORDS = ["what", "is", "the", "capital", "of", "france", "write", "python", "function", "sorts", "list"]
+WORDS += ["prove", "theorem", "hello", "why"]
 
 
 def make_small_bundle(path: Path, seed: int = 7) -> Path:

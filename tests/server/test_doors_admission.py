@@ -13,6 +13,7 @@ from grpc import StatusCode
 from turnout.v1.routing_pb2 import RouteBatchRequest, RouteRequest, RouteStreamRequest
 from turnout_server.doors.admission import RETRY_AFTER_S, Admission
 from turnout_server.doors.errors import NotServingError, OverloadedError
+from turnout_server.doors.routing_servicer import EOF
 from turnout_server.settings import Settings
 
 from tests.server.conftest import Running, started
@@ -48,7 +49,7 @@ async def test_beyond_the_limit_is_refused(narrow: Running) -> None:
     # What is refused is not even parsed.
     check_overloaded(await failure_of(narrow.raw("Route")(b"\xff")))
     await stream.done_writing()
-    assert await stream.read() is grpc.aio.EOF
+    assert await stream.read() is EOF
     await until_idle(narrow)
     assert (await narrow.stub.Route(RouteRequest(prompt="a"))).tier
 

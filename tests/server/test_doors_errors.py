@@ -8,11 +8,10 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
-from google.protobuf.json_format import ParseDict
 from grpc import StatusCode
 from turnout.v1 import error_reason_pb2, routing_pb2
 from turnout.v1.routing_pb2 import RouteBatchRequest, RouteRequest, RouteStreamRequest, RouteStreamResponse
@@ -20,7 +19,7 @@ from turnout_fastpath import Reason, RouteError
 from turnout_server.doors import errors
 from turnout_server.settings import Settings
 
-from tests.server.conftest import Running, read_log, started
+from tests.server.conftest import Running, read_log, request_of, started
 from tests.server.rich_errors import failure_of
 
 INVALID = StatusCode.INVALID_ARGUMENT
@@ -30,7 +29,12 @@ INVALID = StatusCode.INVALID_ARGUMENT
 BAD_REQUESTS: list[tuple[dict[str, Any], str, str, dict[str, str]]] = [
     ({}, "PROMPT_REQUIRED", "prompt", {}),
     ({"prompt": "a", "messages": [{"content": "b"}]}, "PROMPT_REQUIRED", "prompt", {}),
-    ({"prompt": "a", "policy": "none"}, "UNKNOWN_POLICY", "policy", {"value": "none", "known": "default, hasty"}),
+    (
+        {"prompt": "a", "policy": "none"},
+        "UNKNOWN_POLICY",
+        "policy",
+        {"value": "none", "known": "default, hasty"},
+    ),
     (
         {"prompt": "a", "constraints": {"min_tier": "huge"}},
         "UNKNOWN_TIER",
@@ -67,7 +71,12 @@ BAD_REQUESTS: list[tuple[dict[str, Any], str, str, dict[str, str]]] = [
         "constraints.max_cost_usd",
         {"value": "0.0", "limit": "more than 0 US dollars"},
     ),
-    ({"prompt": "a", "constraints": {"max_cost_usd": "NaN"}}, "INVALID_FIELD", "constraints.max_cost_usd", {}),
+    (
+        {"prompt": "a", "constraints": {"max_cost_usd": "NaN"}},
+        "INVALID_FIELD",
+        "constraints.max_cost_usd",
+        {},
+    ),
     (
         {"prompt": "a", "decision_id": "ABC"},
         "INVALID_FIELD",
@@ -201,7 +210,7 @@ BAD_REQUESTS: list[tuple[dict[str, Any], str, str, dict[str, str]]] = [
 async def test_a_bad_request_names_its_field(
     running: Running, wire: dict[str, Any], reason: str, field: str, metadata: dict[str, str]
 ) -> None:
-    request = ParseDict(wire, RouteRequest())
+    request = request_of(wire)
     rich = await failure_of(running.stub.Route(request))
     assert (rich.code, rich.reason, rich.domain) == (INVALID, reason, "turnout.v1")
     assert rich.fields == [field]
@@ -229,14 +238,14 @@ async def test_a_bad_request_names_its_field(
 async def test_constraints_that_leave_nothing(
     running: Running, constraints: dict[str, Any], constraint: str
 ) -> None:
-    request = ParseDict({"prompt": "a", "constraints": constraints}, RouteRequest())
+    request = request_of({"prompt": "a", "constraints": constraints})
     rich = await failure_of(running.stub.Route(request))
     assert (rich.code, rich.reason) == (StatusCode.FAILED_PRECONDITION, "NO_CANDIDATE")
     assert rich.metadata == {"constraint": constraint}
     assert rich.fields == []
 
 
-# The wire form of RouteRequest: prompt is field 1, messages 2; of ChatMessage: content 2, parts 3; of a part: text 1.
+# On the wire, prompt is field 1 of a request and messages 2; content is field 2 of a message and parts 3.
 BROKEN_BYTES: list[tuple[bytes, str]] = [
     (b"\x0a\x02\xff\xfe", "prompt"),
     (b"\x0a\x03\xed\xa0\x80", "prompt"),
@@ -293,7 +302,7 @@ async def test_the_operators_text_limit(settings: Settings) -> None:
         rich = await failure_of(running.stub.Route(RouteRequest(prompt="é" * 6)))
         assert (rich.reason, rich.fields) == ("INVALID_FIELD", ["prompt"])
         messages = [{"content": "123456"}, {"parts": [{"text": "12345"}]}]
-        rich = await failure_of(running.stub.Route(RouteRequest(messages=messages)))
+        rich = await failure_of(running.stub.Route(request_of({"messages": messages})))
         assert (rich.reason, rich.fields) == ("INVALID_FIELD", ["messages"])
 
 
@@ -304,7 +313,7 @@ async def test_a_message_beyond_the_limit_is_refused_unread(settings: Settings) 
 
 
 async def test_errors_of_a_stream_stand_in_their_items_place(running: Running) -> None:
-    raw = running.channel.stream_stream("/turnout.v1.RoutingService/RouteStream")
+    raw = running.raw_stream("RouteStream")
     long = "c" * 129
     good = RouteStreamRequest(correlation_id="good", request=RouteRequest(prompt="hello"))
     bulky = RouteStreamRequest(correlation_id="bulky", request=RouteRequest(prompt="hello " * 20_000))
@@ -322,7 +331,8 @@ async def test_errors_of_a_stream_stand_in_their_items_place(running: Running) -
     replies = [RouteStreamResponse.FromString(data) async for data in raw(_iterate(items))]
     assert [reply.correlation_id for reply in replies] == ["good", "none", "bad", "", "", "bulky", "good"]
     fields = [
-        reply.result.error.field if reply.result.WhichOneof("result") == "error" else None for reply in replies
+        reply.result.error.field if reply.result.WhichOneof("result") == "error" else None
+        for reply in replies
     ]
     assert fields == [
         None,
@@ -417,5 +427,6 @@ def test_the_table_is_the_contracts() -> None:
 
 def test_every_engine_reason_is_in_the_table() -> None:
     for reason in Reason:
-        assert error_reason_pb2.ErrorReason.Name(reason) == f"ERROR_REASON_{reason.name}"
-        assert reason in errors.STATUS_CODES
+        number = cast("error_reason_pb2.ErrorReason.ValueType", int(reason))
+        assert error_reason_pb2.ErrorReason.Name(number) == f"ERROR_REASON_{reason.name}"
+        assert number in errors.STATUS_CODES

@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import ParseDict
 from turnout.v1 import chat_pb2, routing_pb2
 from turnout.v1.routing_pb2 import RouteBatchRequest, RouteRequest, RouteResponse, RouteStreamRequest
 from turnout_fastpath import Decision
 from turnout_server.doors.wire import BULKY_BYTES
 
-from tests.server.conftest import Running
+from tests.server.conftest import Running, request_of
 
 PROMPT = "write a python function that sorts a list"
 
@@ -78,7 +77,10 @@ async def test_a_decision_is_the_engines(running: Running) -> None:
         (
             {
                 "requirements": {
-                    "tools": [{"name": "a", "description": "bc"}, {"name": "d", "parameters_json_schema": "{}"}]
+                    "tools": [
+                        {"name": "a", "description": "bc"},
+                        {"name": "d", "parameters_json_schema": "{}"},
+                    ]
                 }
             },
             {"n_tools": 2, "tool_schema_bytes": 6},
@@ -89,7 +91,7 @@ async def test_a_decision_is_the_engines(running: Running) -> None:
 async def test_every_field_reaches_the_engine(
     running: Running, wire: dict[str, Any], fields: dict[str, Any]
 ) -> None:
-    response = await running.stub.Route(ParseDict({"prompt": PROMPT, **wire}, RouteRequest()))
+    response = await running.stub.Route(request_of({"prompt": PROMPT, **wire}))
     plain = await running.stub.Route(RouteRequest(prompt=PROMPT))
     decision = in_process(running, PROMPT, **fields)
     assert response.digest == decision.digest
@@ -98,23 +100,25 @@ async def test_every_field_reaches_the_engine(
 
 
 async def test_messages_are_the_engines(running: Running) -> None:
-    request = RouteRequest(
-        messages=[
-            {"role": "ROLE_SYSTEM", "content": "Be brief."},
-            {"role": "ROLE_USER", "content": "hello"},
-            {"role": "ROLE_ASSISTANT", "content": "hi", "tool_calls": [{"id": "1", "name": "f"}]},
-            {"role": "ROLE_TOOL", "content": "42", "tool_call_id": "1"},
-            {
-                "role": "ROLE_USER",
-                "content": "what is this",
-                "parts": [
-                    {"text": "and this"},
-                    {"image": {"data": b"12345", "media_type": "image/png"}},
-                    {"cache_marker": True},
-                ],
-                "name": "ann",
-            },
-        ]
+    request = request_of(
+        {
+            "messages": [
+                {"role": "ROLE_SYSTEM", "content": "Be brief."},
+                {"role": "ROLE_USER", "content": "hello"},
+                {"role": "ROLE_ASSISTANT", "content": "hi", "tool_calls": [{"id": "1", "name": "f"}]},
+                {"role": "ROLE_TOOL", "content": "42", "tool_call_id": "1"},
+                {
+                    "role": "ROLE_USER",
+                    "content": "what is this",
+                    "parts": [
+                        {"text": "and this"},
+                        {"image": {"data": "MTIzNDU=", "media_type": "image/png"}},
+                        {"cache_marker": True},
+                    ],
+                    "name": "ann",
+                },
+            ]
+        }
     )
     response = await running.stub.Route(request)
     decision = in_process(
@@ -142,7 +146,14 @@ async def test_a_prompt_is_one_user_message(running: Running) -> None:
 
 
 async def test_all_methods_decide_alike(running: Running) -> None:
-    prompts = [PROMPT, "hello", "", "prove the theorem", "why is the sky blue " * 300, "héllo wörld \N{SNOWMAN}"]
+    prompts = [
+        PROMPT,
+        "hello",
+        "",
+        "prove the theorem",
+        "why is the sky blue " * 300,
+        "héllo wörld \N{SNOWMAN}",
+    ]
     requests = [RouteRequest(prompt=prompt, explain=i == 1) for i, prompt in enumerate(prompts)]
     single = [await running.stub.Route(request) for request in requests]
     batch = await running.stub.RouteBatch(RouteBatchRequest(requests=requests))
@@ -196,14 +207,15 @@ async def test_an_empty_prompt_is_decided(running: Running) -> None:
     assert response.tier
 
 
-@pytest.mark.parametrize("prompt", ["\0", "a\0b" * 1000, "﻿‮", "\U0010ffff" * 100])
+@pytest.mark.parametrize("prompt", ["\0", "a\0b" * 1000, "\ufeff\u202e", "\U0010ffff" * 100])
 async def test_strange_text_is_decided(running: Running, prompt: str) -> None:
     response = await running.stub.Route(RouteRequest(prompt=prompt))
     assert response.tier
 
 
 async def test_many_messages(running: Running) -> None:
-    turns = [chat_pb2.ChatMessage(role=1 + i % 2, content=f"turn {i}") for i in range(9_999)]
+    roles = (chat_pb2.ROLE_USER, chat_pb2.ROLE_ASSISTANT)
+    turns = [chat_pb2.ChatMessage(role=roles[i % 2], content=f"turn {i}") for i in range(9_999)]
     turns.append(chat_pb2.ChatMessage(role=chat_pb2.ROLE_USER, content=PROMPT))
     request = RouteRequest(messages=turns)
     response = await running.stub.Route(request)

@@ -17,6 +17,8 @@ from turnout_server.doors.wire import (
     salvage_payloads,
 )
 
+from tests.server.conftest import request_of
+
 # Stands for text whose bytes are broken afterwards; as long, and nowhere else in a message.
 MARK = "\x01\x02\x03\x04"
 BROKEN = b"\xff\xfe\xfd\xfc"
@@ -35,7 +37,7 @@ def test_no_bytes_raise(data: bytes) -> None:
 
 @given(st.lists(st.sampled_from(["content", "part", "name", "call"]), min_size=1, max_size=20), st.data())
 def test_the_field_that_is_broken_is_found(kinds: list[str], data: st.DataObject) -> None:
-    request = RouteRequest(policy="p", caller={"tenant": "t"})
+    request = request_of({"policy": "p", "caller": {"tenant": "t"}})
     for kind in kinds:
         turn = request.messages.add(role=1, content="text")
         if kind == "part":
@@ -68,7 +70,9 @@ def test_a_large_message_is_bulky() -> None:
 
 
 def test_a_well_formed_message_has_no_fault() -> None:
-    request = RouteRequest(prompt="héllo", caller={"labels": {"a": "b"}}, constraints={"quality_bar": 0.5})
+    request = request_of(
+        {"prompt": "héllo", "caller": {"labels": {"a": "b"}}, "constraints": {"quality_bar": 0.5}}
+    )
     assert find_fault(request.SerializeToString(), RouteRequest.DESCRIPTOR) == ""
 
 

@@ -11,6 +11,7 @@ import random
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -31,7 +32,7 @@ from turnout_server.observability.metrics import (
 )
 from turnout_server.settings import LogFormat, LogLevel, Settings
 
-from tests.server.conftest import Running, read_log, started
+from tests.server.conftest import Running, read_log, request_of, started
 from tests.server.rich_errors import failure_of
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -187,10 +188,12 @@ async def test_decisions_are_logged_without_text(
     requests = [
         RouteRequest(prompt=secret),
         RouteRequest(prompt=secret, explain=True),
-        RouteRequest(messages=[{"role": 3, "content": secret}, {"parts": [{"text": secret}], "name": "bob"}]),
+        request_of(
+            {"messages": [{"role": 3, "content": secret}, {"parts": [{"text": secret}], "name": "bob"}]}
+        ),
         RouteRequest(prompt=secret * 5000),
         RouteRequest(prompt=secret, policy="hunter2"),
-        RouteRequest(prompt=secret, constraints={"max_cost_usd": -1}),
+        request_of({"prompt": secret, "constraints": {"max_cost_usd": -1}}),
     ]
     async with started(dataclasses.replace(settings, log_sample=1.0)) as running:
         for request in requests[:4]:
@@ -233,7 +236,11 @@ def test_libraries_log_in_the_same_form_without_messages_of_causes(log: io.TextI
     logging.getLogger("grpc.somewhere").info("chatter")
     (line,) = read_log(log)
     assert line["event"] == "library_logged"
-    assert (line["library"], line["message"], line["error"]) == ("grpc.somewhere", "a call failed", "ValueError")
+    assert (line["library"], line["message"], line["error"]) == (
+        "grpc.somewhere",
+        "a call failed",
+        "ValueError",
+    )
     assert line["level"] == "error"
     assert "secret" not in str(line)
 
@@ -243,14 +250,14 @@ def test_the_console_layout_and_the_level() -> None:
     configure_logs(LogLevel.WARNING, LogFormat.CONSOLE, stream)
     get_logger().info("too_quiet")
     get_logger().warning("loud_enough", port=1)
-    text = stream.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    text = stream.buffer.getvalue().decode()
     assert "loud_enough" in text
     assert "too_quiet" not in text
 
 
-def test_counting_a_decision(bundle: object) -> None:
+def test_counting_a_decision(bundle: Path) -> None:
     metrics = Metrics()
-    engine = Engine.load(bundle)  # type: ignore[arg-type]
+    engine = Engine.load(bundle)
     for decision in (engine.route("hello"), engine.route("hello"), engine.route("hello", rules_only=True)):
         metrics.count_decision(decision)
     values = {(name, labels): values for name, labels, values in metrics.sums().values}

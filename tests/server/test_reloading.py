@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from turnout.v1.routing_pb2 import RouteRequest
+from turnout_fastpath import StateBlock
 from turnout_server.lifecycle import running as in_background
 from turnout_server.lifecycle import watch_signals
 from turnout_server.reloading import ConfigurationError, ReloadResult, Source
 from turnout_server.settings import Settings
-from turnout_fastpath import StateBlock
 
 from tests.server.conftest import Running, read_log, started
 from tests.server.small_bundle import make_small_bundle
@@ -68,7 +68,9 @@ async def test_time_limits_follow_the_policy(
     assert (await running.stub.Route(request, timeout=30)).status == 3
 
 
-async def test_a_changed_bundle_decides(settings: Settings, log: object, bundle: Path, tmp_path: Path) -> None:
+async def test_a_changed_bundle_decides(
+    settings: Settings, log: object, bundle: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(bundle, folder)
     async with started(dataclasses.replace(settings, bundle=folder)) as running:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,7 @@ class Process:
         )
         self.events: list[dict[str, Any]] = []
         self._lines: queue.Queue[bytes | None] = queue.Queue()
+        self._workers: list[int] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -77,10 +79,21 @@ class Process:
             with contextlib.suppress(ValueError):
                 self.events.append(json.loads(line))
 
+    def workers(self) -> list[int]:
+        """Process ids of the workers, to be ended with this one if they do not end by themselves."""
+        pid = self.process.pid
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        self._workers = [int(child) for child in found]
+        return self._workers
+
     def close(self) -> None:
         if self.process.poll() is None:
+            self.workers()
             self.process.kill()
             self.process.wait()
+        for pid in self._workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -131,6 +144,18 @@ def until_metrics_say(port: int, line: str) -> str:
     return text
 
 
+def until_ready(port: int) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            assert fetch(port, "/readyz") == "ready\n"
+            return
+        except urllib.error.HTTPError as error:
+            error.close()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
 def test_one_process(launch: Any) -> None:
     process = launch("--log-sample", "1")
     serving = process.wait_for("serving_started")
@@ -179,7 +204,7 @@ def test_workers(launch: Any, policy: Path, document: dict[str, Any]) -> None:
     supervising = process.wait_for("supervising_started")
     port, metrics_port = supervising["port"], supervising["metrics_port"]
     process.wait_for("serving_started", 2)
-    assert fetch(metrics_port, "/readyz") == "ready\n"
+    until_ready(metrics_port)
     with connected(port, 24) as channels:
         digests = {route(channel).digest for channel in channels}
     # Workers decide alike, and none lacks a decision.
@@ -188,8 +213,7 @@ def test_workers(launch: Any, policy: Path, document: dict[str, Any]) -> None:
     assert 'grpc_code="OK",grpc_method="Route"' in text
     assert any(line.startswith("turnout_info{") and line.endswith(" 2.0") for line in text.splitlines())
 
-    victim = int(children(process.process.pid)[0])
-    os.kill(victim, signal.SIGKILL)
+    os.kill(process.workers()[0], signal.SIGKILL)
     ended = process.wait_for("worker_ended")
     assert ended["exit_code"] == -signal.SIGKILL
     process.wait_for("serving_started")
@@ -217,15 +241,12 @@ def test_workers(launch: Any, policy: Path, document: dict[str, Any]) -> None:
 def test_workers_end_with_their_supervisor(launch: Any) -> None:
     process = launch("--workers", "2")
     process.wait_for("serving_started", 2)
+    process.workers()
     process.process.kill()
     # Their log ends when the last of them does.
     process.finish_log()
     names = [event["event"] for event in process.events]
     assert names.count("serving_stopped") == 2
-
-
-def children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def test_settings_travel_whole() -> None:

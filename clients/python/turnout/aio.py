@@ -160,8 +160,9 @@ class AsyncClient(ClientBase[grpc.aio.Channel]):
                 yield decode_result(response.result)
         finally:
             await stream.close()
-        if stream.failure is not None:
-            raise stream.failure
+        if stream.failures:
+            # Taken out: what holds an exception must not be held by it.
+            raise stream.failures.pop()
 
     async def check_health(self, service: str = "", *, timeout_s: float | None = None) -> HealthStatus:
         """Asks how the server is, by the standard health check, and so connects.

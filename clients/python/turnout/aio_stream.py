@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
@@ -23,21 +23,30 @@ _STATUS_WAIT_S = 1.0
 _STATUS_POLL_S = 0.001
 
 
+class _End(NamedTuple):
+    """What a call ended with, be it OK or not; in the order of AioRpcError's arguments."""
+
+    code: grpc.StatusCode
+    initial_metadata: grpc.aio.Metadata
+    trailing_metadata: grpc.aio.Metadata
+    details: str
+
+
 class FedStream:
     """A stream and the task that feeds it; grpcio's own would go on waiting for requests after the end.
 
     Attributes:
-        failure: what reading or building the requests raised; it ended the sending.
+        failures: what reading or building the requests raised, if it did; it ended the sending.
     """
 
     def __init__(self, call: _Call, requests: AsyncIterable[RequestLike] | Iterable[RequestLike]) -> None:
-        self.failure: Exception | None = None
+        self.failures: list[Exception] = []
         self._call = call
         self._requests = requests
         self._responses = aiter(call)
-        self._end: grpc.aio.AioRpcError | None = None
+        self._end: _End | None = None
         call.add_done_callback(self._keep_end)
-        self._feeder = asyncio.create_task(self._feed())
+        self._feeder: asyncio.Task[None] | None = asyncio.create_task(self._feed())
 
     async def read(self) -> RouteStreamResponse | None:
         """The next result; None at the end.
@@ -51,15 +60,19 @@ class FedStream:
             if error.details() != _SENDING_FAILED:
                 raise
             end = await self._find_end()
-        if end.code() is not grpc.StatusCode.OK:
-            raise end
-        return None
+        if end.code is grpc.StatusCode.OK:
+            return None
+        raise grpc.aio.AioRpcError(*end, debug_error_string=None)
 
     async def close(self) -> None:
         """Cancels what is not at its end."""
         self._call.cancel()
-        self._feeder.cancel()
-        await asyncio.gather(self._feeder, return_exceptions=True)
+        if self._feeder is not None:
+            self._feeder.cancel()
+            await asyncio.gather(self._feeder, return_exceptions=True)
+            # What ended the task holds its frames, which hold this stream: a ring that would keep the
+            # connection open until the garbage collector comes.
+            self._feeder = None
         if isinstance(self._responses, AsyncGenerator):
             await self._responses.aclose()
 
@@ -67,11 +80,11 @@ class FedStream:
         # Called at the first status, right before another might take its place: no time to await.
         self._end = _finish(_read_end(call))
 
-    async def _find_end(self) -> grpc.aio.AioRpcError:
+    async def _find_end(self) -> _End:
         end = self._end
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STATUS_WAIT_S):
-                while end is None or end.details() == _SENDING_FAILED:
+                while end is None or end.details == _SENDING_FAILED:
                     await asyncio.sleep(_STATUS_POLL_S)
                     end = await _read_end(self._call)
         return end or await _read_end(self._call)
@@ -92,17 +105,15 @@ class FedStream:
                 for request in self._requests:
                     yield build_request(request)
         except Exception as error:
-            self.failure = error
+            self.failures.append(error)
 
 
-async def _read_end(call: _Call) -> grpc.aio.AioRpcError:
-    """The status of a call that is done, be it OK or not."""
-    return grpc.aio.AioRpcError(
+async def _read_end(call: _Call) -> _End:
+    return _End(
         await call.code(),
         await call.initial_metadata(),
         await call.trailing_metadata(),
-        details=await call.details(),
-        debug_error_string=None,
+        await call.details(),
     )
 
 

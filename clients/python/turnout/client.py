@@ -160,7 +160,8 @@ class Client(ClientBase[grpc.Channel]):
         finally:
             call.cancel()  # type: ignore[no-untyped-call]
         if failures:
-            raise failures[0]
+            # Taken out: what holds an exception must not be held by it.
+            raise failures.pop()
 
     def check_health(self, service: str = "", *, timeout_s: float | None = None) -> HealthStatus:
         """Asks how the server is, by the standard health check, and so connects.

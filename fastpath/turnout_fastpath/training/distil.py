@@ -59,7 +59,9 @@ def piece_counts(wordpiece: WordPiece, texts: Sequence[str], limit: int = PIECES
     ids = [wordpiece.encode(text)[:limit] for text in texts]
     starts = np.cumsum([0, *(len(one) for one in ids)])
     columns = np.concatenate(ids).astype(np.int64)
-    counts = sparse.csr_matrix((np.ones(len(columns), np.float32), columns, starts), (len(ids), wordpiece.vocab_size))
+    counts = sparse.csr_matrix(
+        (np.ones(len(columns), np.float32), columns, starts), (len(ids), wordpiece.vocab_size)
+    )
     counts.sum_duplicates()
     return counts
 
@@ -88,7 +90,7 @@ def fit_table(counts: sparse.csr_matrix, vectors: Floats, piece_vectors: Floats,
         lengths = np.linalg.norm(counts @ rows, axis=1)
         scaled = (sparse.diags((1 / np.maximum(lengths, 1e-6)).astype(np.float32)) @ counts).tocsr()
         rows = fit_ridge(scaled, targets, ones, penalty=PENALTY, start=rows)
-    return rows
+    return np.asarray(rows, np.float32)
 
 
 def quantise(rows: Floats) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16]]:
@@ -129,7 +131,9 @@ def unlabelled_texts(data: Path | None) -> tuple[list[str], list[str], list[str]
         if not row.set_apart:
             subject_of.setdefault(row.last_user_turn[:LONGEST_CHARS], "")
     if data is not None:
-        table = pyarrow.parquet.read_table(data / "public" / "pairs.parquet", columns=["prompt", "category", "source"])
+        table = pyarrow.parquet.read_table(
+            data / "public" / "pairs.parquet", columns=["prompt", "category", "source"]
+        )
         for row in table.to_pylist():
             subject_of.setdefault(row["prompt"][:LONGEST_CHARS], row["source"] + "/" + row["category"])
         with gzip.open(data / "loadtest" / "prompts.jsonl.gz", "rt", encoding="utf-8") as lines:
@@ -140,7 +144,11 @@ def unlabelled_texts(data: Path | None) -> tuple[list[str], list[str], list[str]
 
 
 def learn_table(
-    texts: Sequence[str], subjects: Sequence[str], teacher: Teacher, vocabulary: list[str], dim: int,
+    texts: Sequence[str],
+    subjects: Sequence[str],
+    teacher: Teacher,
+    vocabulary: list[str],
+    dim: int,
     report: Callable[[str], None] = print,
 ) -> Table:
     """Fits on most of the texts, measures on the rest, then fits on all."""
@@ -189,9 +197,13 @@ def save_table(path: Path, table: Table, vocabulary: list[str]) -> None:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path, help="folder of the table")
-    parser.add_argument("--data", type=Path, default=os.environ.get("TURNOUT_DATA"), help="folder of the public data")
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("TURNOUT_DATA"), help="folder of the public data"
+    )
     parser.add_argument("--dim", type=int, default=64, help="width of the table, a multiple of 16")
     arguments = parser.parse_args()
     teacher = Teacher()

@@ -1,6 +1,6 @@
 """Where the everyday corpus goes by an engine: the goals for everyday prompts, on the rows that were set apart.
 
-    python -m turnout_fastpath.training.everyday_report [--bundle FOLDER] [--policy FILE] [--json]
+    python -m turnout_fastpath.training.everyday_report [--bundle FOLDER] [--policy FILE] [--json] [--write README.md]
 
 Every row is decided by the engine as a caller's request would be; nothing here knows how the classifier works.
 """
@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from turnout_fastpath.decision import Decision, Status, Strategy
@@ -26,6 +27,9 @@ LADDER: dict[str, tuple[str, ...]] = {
     "Analyze this error log and suggest a fix": ("mid", "frontier"),
     "Review this contract clause for compliance issues": ("frontier",),
 }
+
+BEGIN, END = "<!-- everyday:begin -->", "<!-- everyday:end -->"
+SHARES = ("small_to_small", "mid_below_frontier", "frontier_below_by_single", "abstained")
 
 
 @dataclass(frozen=True)
@@ -89,14 +93,54 @@ def report(engine: Engine) -> dict[str, Any]:
     }
 
 
+def markdown(figures: dict[str, Any]) -> str:
+    """The table for people: a row a part of the corpus, beside the goals."""
+    lines = [
+        "| rows set apart | n | labelled small, go small (goal: 90%) | labelled mid, go below frontier | "
+        "labelled frontier, go below by a single decision (goal: at most 10%) | abstained |",
+        "|---|---|---|---|---|---|",
+    ]
+    parts = {
+        "all": "all",
+        "plain requests": "plain",
+        "deliberately tricky requests": "tricky",
+        "English": "english",
+        "fourteen other languages (goal: within 10 points of English)": "other_languages",
+    }
+    for name, key in parts.items():
+        part = figures[key]
+        shares = [f"{part[column]:.1%}" for column in SHARES]
+        lines.append("| " + " | ".join([name, str(part["rows"]), *shares]) + " |")
+    ladder = "; ".join(f"“{prompt}” {tier}" for prompt, tier in figures["ladder"].items())
+    lines += [
+        "",
+        f"The ladder of the trade {'holds' if figures['ladder_holds'] else 'does not hold'}: {ladder}.",
+        f"Of a thousand made-up texts of gibberish {figures['gibberish_abstained']:.1%} abstain.",
+    ]
+    return "\n".join(lines)
+
+
+def write_table(page: Path, figures: dict[str, Any]) -> None:
+    """Replaces what stands between a page's marks."""
+    text = page.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n{markdown(figures)}\n{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bundle", help="folder of a bundle; the default one if absent")
     parser.add_argument("--policy", help="resolved policy document; the default one if absent")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--write", type=Path, help="page whose table is replaced")
     arguments = parser.parse_args()
     figures = report(Engine.load(arguments.bundle, arguments.policy))
+    if arguments.write:
+        write_table(arguments.write, figures)
     if arguments.json:
         print(json.dumps(figures, indent=1))
         return

@@ -45,7 +45,9 @@ class EverydayRow:
 
     def request(self, **fields: Any) -> Request:
         """The row as the engine reads it."""
-        return Request(messages=self.messages, n_tools=self.tools, **fields)
+        # Roles are checked by the engine.
+        turns: Any = self.messages
+        return Request(messages=turns, n_tools=self.tools, **fields)
 
 
 def load_everyday(folder: Path = FOLDER) -> list[EverydayRow]:

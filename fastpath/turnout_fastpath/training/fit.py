@@ -132,7 +132,9 @@ def net_targets(dataset: Dataset) -> Targets:
     return Targets(
         classes=((dataset.tasks, task_weights.astype(np.float32)),),
         binary=np.hstack([suffices, suffices, everyday[:, None], gibberish[:, None]]).astype(np.float32),
-        binary_weights=np.hstack([public, own, gate_weights[:, None], unfamiliar_weights[:, None]]).astype(np.float32),
+        binary_weights=np.hstack([public, own, gate_weights[:, None], unfamiliar_weights[:, None]]).astype(
+            np.float32
+        ),
         values=np.hstack([gains, gains]).astype(np.float32),
         value_weights=np.hstack([public, own]).astype(np.float32),
     )
@@ -155,7 +157,9 @@ def net_inputs(readings: Readings, vectors: Floats, ngram_values: Floats, cluste
     """(n, inputs) in the engine's order: features, vector, n-gram sums, familiarity."""
     nearest = (vectors @ clusters.T).max(axis=1)
     familiarity = np.stack([readings.unknown_share, readings.pieces_per_word, nearest], axis=1)
-    return np.hstack([transform_features(readings.features), vectors, ngram_values, familiarity]).astype(np.float32)
+    return np.hstack([transform_features(readings.features), vectors, ngram_values, familiarity]).astype(
+        np.float32
+    )
 
 
 @dataclass(frozen=True)
@@ -184,7 +188,8 @@ def fit(dataset: Dataset, vectors: Floats, clusters: Floats, *, nets: int = NETS
     labels = net_targets(dataset)
     scaling = standardisation(inputs, labels.binary_weights.max(axis=1))
     fitted = [
-        fit_net(inputs, labels, [len(TASKS)], scaling=scaling, settings=SETTINGS, seed=seed + i) for i in range(nets)
+        fit_net(inputs, labels, [len(TASKS)], scaling=scaling, settings=SETTINGS, seed=seed + i)
+        for i in range(nets)
     ]
     return Fitted(fit_ngrams(dataset, targets, weights), merge(fitted), scaling[0])
 
@@ -194,7 +199,9 @@ def predict(fitted: Fitted, readings: Readings, vectors: Floats, clusters: Float
     return fitted.net.scores(net_inputs(readings, vectors, fitted.ngrams.values(readings), clusters))
 
 
-def cross_validate(dataset: Dataset, vectors: Floats, clusters: Floats, *, folds: int = 5, nets: int = 1) -> Floats:
+def cross_validate(
+    dataset: Dataset, vectors: Floats, clusters: Floats, *, folds: int = 5, nets: int = 1
+) -> Floats:
     """(n, outputs) raw outputs for each row, by a fit without its group."""
     fold_of = group_folds(dataset.groups, folds, 17)
     outputs: list[Floats] = []

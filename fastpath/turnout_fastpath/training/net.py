@@ -144,10 +144,12 @@ def fit_net(
             for i, gradient in enumerate(gradients):
                 first[i] = 0.9 * first[i] + 0.1 * gradient
                 second[i] = 0.999 * second[i] + 0.001 * gradient * gradient
-                step = first[i] / (1 - 0.9**t) / (np.sqrt(second[i] / (1 - 0.999**t)) + 1e-8)
+                step = np.asarray(
+                    first[i] / (1 - 0.9**t) / (np.sqrt(second[i] / (1 - 0.999**t)) + 1e-8), np.float32
+                )
                 if decayed[i]:
-                    step = step + settings.decay * parameters[i]
-                parameters[i] = (parameters[i] - rate * step).astype(np.float32)
+                    step += np.float32(settings.decay) * parameters[i]
+                parameters[i] = parameters[i] - np.float32(rate) * step
     return Net(mean, scale, parameters[0], parameters[1], parameters[2], parameters[3], parameters[4])
 
 
@@ -162,7 +164,7 @@ def _gradients(
     inner, inner_bias, outer, direct, bias = parameters
     # Inverted dropout of the inputs and of the hidden layer.
     keep = 1 - settings.dropout
-    x = x * ((random.random(x.shape, np.float32) < keep) / np.float32(keep))
+    x = np.asarray(x * ((random.random(x.shape, np.float32) < keep) / np.float32(keep)), np.float32)
     before = x @ inner + inner_bias
     mask = (before > 0) * ((random.random(before.shape, np.float32) < keep) / np.float32(keep))
     hidden = before * mask

@@ -24,7 +24,13 @@ HEAD_MODELS: dict[str, tuple[str, ...]] = {
 }
 # A graded score may be this much below the top's and still suffice; exact scores may not.
 GRADED_SLACK = 0.05
-SOURCE_TASKS = {"chat": "chat", "code": "code", "knowledge": "knowledge", "math": "math", "reasoning": "reasoning"}
+SOURCE_TASKS = {
+    "chat": "chat",
+    "code": "code",
+    "knowledge": "knowledge",
+    "math": "math",
+    "reasoning": "reasoning",
+}
 
 
 @dataclass(frozen=True)

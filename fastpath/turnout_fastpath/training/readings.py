@@ -49,7 +49,11 @@ class Readings:
 
 
 def read_requests(
-    vocabulary: list[str], requests: Iterable[Request], *, bits: int, progress: Callable[[int], None] | None = None
+    vocabulary: list[str],
+    requests: Iterable[Request],
+    *,
+    bits: int,
+    progress: Callable[[int], None] | None = None,
 ) -> Readings:
     """Reads requests with the engine's kernels.
 
@@ -88,7 +92,9 @@ def read_requests(
     )
 
 
-def _counts(rows: list[npt.NDArray[np.int32]] | list[npt.NDArray[np.uint32]], width: int) -> sparse.csr_matrix:
+def _counts(
+    rows: list[npt.NDArray[np.int32]] | list[npt.NDArray[np.uint32]], width: int
+) -> sparse.csr_matrix:
     starts = np.cumsum([0, *(len(row) for row in rows)])
     columns = np.concatenate(rows).astype(np.int64) if rows else np.zeros(0, np.int64)
     matrix = sparse.csr_matrix((np.ones(len(columns), np.float32), columns, starts), (len(rows), width))

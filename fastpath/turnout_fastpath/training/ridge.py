@@ -32,7 +32,11 @@ def fit_ridge(
         (d, t) coefficients.
     """
     transposed = counts.T.tocsr()
-    result = np.zeros((counts.shape[1], targets.shape[1]), np.float32) if start is None else start.astype(np.float32)
+    result = (
+        np.zeros((counts.shape[1], targets.shape[1]), np.float32)
+        if start is None
+        else start.astype(np.float32)
+    )
     residual = transposed @ (weights * (targets - counts @ result))
     direction = residual.copy()
     square = (residual * residual).sum(axis=0)

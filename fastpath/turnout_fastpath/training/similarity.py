@@ -9,7 +9,8 @@ from sklearn.cluster import KMeans
 Floats = npt.NDArray[np.float32]
 
 THRESHOLD = 0.88
-UNRELATED_MATCHES = 0.005
+# Half of the 0.5% that may match: the rest is for prompts that the fit has not seen.
+UNRELATED_MATCHES = 0.0025
 
 
 def fit_similarity(unrelated: Floats) -> tuple[list[float], list[float]]:

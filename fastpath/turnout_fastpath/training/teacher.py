@@ -44,7 +44,8 @@ class Teacher:
         """Loads weights and tokenizer from `folder`, by default the installed package's."""
         folder = find_weights() if folder is None else folder
         self.weights: dict[str, Array] = {
-            name: weight.astype(np.float32) for name, weight in load_file(folder / "model.safetensors").items()
+            name: weight.astype(np.float32)
+            for name, weight in load_file(folder / "model.safetensors").items()
         }
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
@@ -94,9 +95,11 @@ class Teacher:
 
     def encode_pieces(self, n: int, batch: int = 1024) -> Array:
         """(n, 384) unit vectors of the pieces 0 to n - 1, each as a text of its own."""
-        first, last = self.tokenizer.token_to_id("[CLS]"), self.tokenizer.token_to_id("[SEP]")
+        pieces = self.tokenizer.get_vocab()
+        first, last = pieces["[CLS]"], pieces["[SEP]"]
         parts = [
-            self._forward([[first, i, last] for i in range(at, min(at + batch, n))]) for at in range(0, n, batch)
+            self._forward([[first, i, last] for i in range(at, min(at + batch, n))])
+            for at in range(0, n, batch)
         ]
         return np.concatenate(parts)
 
@@ -142,8 +145,10 @@ class Teacher:
         scores -= scores.max(-1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(-1, keepdims=True)
-        mixed = (scores @ split("value")).transpose(0, 2, 1, 3).reshape(n, width, DIM)
-        x = self._normalise(x + self._linear(mixed, f"{name}.attention.output.dense"), f"{name}.attention.output.LayerNorm")
+        mixed = np.asarray(scores @ split("value"), np.float32).transpose(0, 2, 1, 3).reshape(n, width, DIM)
+        x = self._normalise(
+            x + self._linear(mixed, f"{name}.attention.output.dense"), f"{name}.attention.output.LayerNorm"
+        )
         inner = self._linear(x, f"{name}.intermediate.dense")
         inner *= np.float32(0.5) * (1 + erf(inner * np.float32(np.sqrt(0.5))))
         return self._normalise(x + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")

@@ -56,7 +56,7 @@ KNOWN_HARD = "known_hard"
 TASK_PRIOR_ROWS = 200.0
 # Share of cross-validated gibberish that must abstain, and of real rows that may by the measures behind.
 CAUGHT = 0.94
-ABSTAIN_SHARE = 0.004
+ABSTAIN_SHARE = 0.002
 # Share of cross-validated everyday rows labelled small that the suggested bar keeps small.
 SMALL_KEPT = 0.91
 CHARS_PER_TOKEN = 4.0
@@ -112,13 +112,17 @@ def probabilities(scores: Floats, calibrations: Calibrations) -> Floats:
 
 
 def fit_abstention(dataset: Dataset, scores: Floats, vectors: Floats, clusters: Floats) -> dict[str, float]:
-    """Thresholds: the unfamiliar logit that CAUGHT of the gibberish passes; the others, which back it up, at values that
-    at most ABSTAIN_SHARE of the real rows pass."""
+    """Thresholds: the unfamiliar logit that CAUGHT of the gibberish passes; the others back it up.
+
+    In Chinese and Japanese most characters are no piece of the vocabulary, and n-grams carry the meaning: the share of
+    unknown pieces that abstains lies above nearly all everyday rows, which have every language.
+    """
     real = dataset.sources != GIBBERISH
     nearest = (vectors[real] @ clusters.T).max(axis=1)
+    unknown = dataset.readings.unknown_share[dataset.everyday]
     return {
         "unfamiliar_logit": float(np.quantile(scores[~real, -1], 1 - CAUGHT)),
-        "unknown_share": float(max(0.2, np.quantile(dataset.readings.unknown_share[real], 1 - ABSTAIN_SHARE))),
+        "unknown_share": float(np.quantile(unknown, 1 - ABSTAIN_SHARE)),
         "cluster_cosine": float(np.quantile(nearest, ABSTAIN_SHARE / 4)),
     }
 
@@ -135,7 +139,8 @@ def everyday_rates(tiers: npt.NDArray[np.intp], p: Floats, bars: tuple[float, fl
 
 def suggest_bars(tiers: npt.NDArray[np.intp], p: Floats) -> dict[str, Any]:
     """Bars from cross-validated rows: SMALL_KEPT of the small rows stay small, then the lowest mid bar that adds at most two
-    points of frontier rows below frontier."""
+    points of frontier rows below frontier.
+    """
     small = float(np.quantile(p[tiers == 0, 0], 1 - SMALL_KEPT))
     base = everyday_rates(tiers, p, (small, 1.01))["frontier_below_frontier"]
     mid = 1.0
@@ -157,7 +162,9 @@ def output_tokens(data: Path | None) -> dict[str, float]:
                     lengths.setdefault(row["task"], []).append(row[side] / CHARS_PER_TOKEN)
     everything = [length for task in lengths.values() for length in task]
     overall = float(np.mean(everything)) if everything else 256.0
-    return {task: round(float(np.mean(lengths.get(task, [overall]))), 1) for task in TASKS} | {"any": round(overall, 1)}
+    return {task: round(float(np.mean(lengths.get(task, [overall]))), 1) for task in TASKS} | {
+        "any": round(overall, 1)
+    }
 
 
 def load_table(folder: Path) -> tuple[Table, list[str], dict[str, Any]]:
@@ -181,7 +188,9 @@ def known_hard(dataset: Dataset, vectors: Floats) -> list[str]:
         for row in load_everyday()
         if row.tier == TIERS[-1] and not row.set_apart and row.last_user_turn.isascii()
     }
-    usable = np.array([i for i, key in enumerate(dataset.ids) if 5 <= len(text_of.get(key, "").split()) <= 80])
+    usable = np.array(
+        [i for i, key in enumerate(dataset.ids) if 5 <= len(text_of.get(key, "").split()) <= 80]
+    )
     return [text_of[dataset.ids[i]] for i in usable[choose_exemplars(vectors[usable], EXEMPLARS)]]
 
 
@@ -204,7 +213,9 @@ def similarity_facts(
     return {"raw": [round(x, 5) for x in raw], "calibrated": calibrated}, facts
 
 
-def measure(dataset: Dataset, scores: Floats, p: Floats, abstain: dict[str, float], bars: dict[str, Any]) -> dict[str, Any]:
+def measure(
+    dataset: Dataset, scores: Floats, p: Floats, abstain: dict[str, float], bars: dict[str, Any]
+) -> dict[str, Any]:
     """Figures on the rows that were set apart."""
     everyday = dataset.everyday
     tiers = dataset.tiers[everyday]
@@ -234,7 +245,9 @@ def train(out: Path, table_folder: Path, data: Path | None, report: Report = pri
     apart = np.flatnonzero(everything.set_apart)
     own = np.flatnonzero(~everything.set_apart)
     dataset = everything.take(own)
-    report(f"{len(dataset)} training rows, {int(dataset.everyday.sum())} of them everyday; {len(apart)} rows set apart")
+    report(
+        f"{len(dataset)} training rows, {int(dataset.everyday.sum())} of them everyday; {len(apart)} rows set apart"
+    )
     all_vectors = table.vectors(everything.readings)
     vectors = all_vectors[own]
     clusters = VectorSet.quantise(_cluster(vectors))
@@ -278,11 +291,16 @@ def train(out: Path, table_folder: Path, data: Path | None, report: Report = pri
             {
                 "name": head,
                 "reference_models": [*HEAD_MODELS[head], "everyday corpus: least trusted tier"],
-                "calibration": {"default": {"slope": 1.0, "intercept": 0.0}, "tasks": calibrations.by_task[i]},
+                "calibration": {
+                    "default": {"slope": 1.0, "intercept": 0.0},
+                    "tasks": calibrations.by_task[i],
+                },
             }
             for i, head in enumerate(HEADS)
         ],
-        "inputs": [{"feature": name, "transform": "identity" if name in IDENTITY else "log1p"} for name in INPUTS],
+        "inputs": [
+            {"feature": name, "transform": "identity" if name in IDENTITY else "log1p"} for name in INPUTS
+        ],
         "abstain": abstain,
         "similarity": similarity,
         "output_tokens": output_tokens(data),
@@ -316,7 +334,12 @@ def train(out: Path, table_folder: Path, data: Path | None, report: Report = pri
 
 
 def check_export(
-    fitted: Fitted, calibrations: Calibrations, model: bytes, dataset: Dataset, vectors: Floats, clusters: Floats
+    fitted: Fitted,
+    calibrations: Calibrations,
+    model: bytes,
+    dataset: Dataset,
+    vectors: Floats,
+    clusters: Floats,
 ) -> None:
     """The exported model says what the trainer says, within 1e-4 of a logit.
 
@@ -348,7 +371,9 @@ def _embedder(table: Table, vocabulary: list[str]) -> Callable[[str], Floats]:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path, help="folder of the bundle")
     parser.add_argument("--table", type=Path, default=DEFAULT_BUNDLE, help="a table of `distil`, or a bundle")
     parser.add_argument("--data", default=os.environ.get("TURNOUT_DATA"), help="folder of the public data")

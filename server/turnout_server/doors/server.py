@@ -105,7 +105,7 @@ class MainPort:
         """Says NOT_SERVING, gives load balancers time to look away, refuses new requests, finishes others."""
         await self.health.drain()
         await self._sleep(self._settings.drain_grace_s)
-        # Not by the server's own stop: it ends calls that come meanwhile with CANCELLED, which no client retries.
+        # Not by the server's own stop, which ends what comes meanwhile with CANCELLED: no client retries that.
         await self.admission.close(self._settings.drain_s)
         await self._server.stop(FLUSH_S)
 

@@ -47,7 +47,8 @@ class Judge:
         arrays = self.bundle.arrays
         values = dict(zip(ALL_FEATURE_NAMES, reading.features.tolist(), strict=True))
         features = [
-            TRANSFORMS[entry["transform"]](values[entry["feature"]]) for entry in self.bundle.manifest["inputs"]
+            TRANSFORMS[entry["transform"]](values[entry["feature"]])
+            for entry in self.bundle.manifest["inputs"]
         ]
         windows = [reading.head_words.tolist(), reading.tail_words.tolist()]
         unit = self.unit_vector(reading.ids.tolist())
@@ -94,7 +95,9 @@ class Judge:
             return "unknown_pieces"
         return "distance" if cosine < limits["cluster_cosine"] else None
 
-    def similarity(self, ids: Sequence[int], buckets: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, float]:
+    def similarity(
+        self, ids: Sequence[int], buckets: Mapping[str, Sequence[Sequence[int]]]
+    ) -> dict[str, float]:
         """Calibrated similarity to each bucket, given the pieces of its exemplars."""
         unit, knots = self.unit_vector(ids), self.bundle.manifest["similarity"]
         found = {}

@@ -1,9 +1,9 @@
 """Keywords and phrases by regular expressions over str: the rules of keywords.pyx without an automaton.
 
-A phrase is found as whole words, ASCII letters in either case, any white space as one space. A word is a run of ASCII
-letters, digits, underscores and of characters beyond ASCII that are no punctuation. A phrase that begins or ends in a
-script without spaces is found inside a run of such characters too. Letters beyond ASCII match as written, in lower,
-upper, title and sentence case of the whole phrase.
+A phrase is found as whole words, ASCII letters in either case, any white space as one space. A word is a run
+of ASCII letters, digits, underscores and of characters beyond ASCII that are no punctuation. A phrase that
+begins or ends in a script without spaces is found inside a run of such characters too. Letters beyond ASCII
+match as written, in lower, upper, title and sentence case of the whole phrase.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The policy over plain dictionaries: what policy.pyx does with structs, restated step by step.
 
-Names stand where the kernel has numbers; costs and bars use the kernel's order of operations, so they are equal bit for
-bit.
+Names stand where the kernel has numbers; costs and bars use the kernel's order of operations, so they are
+equal bit for bit.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def matches(rule: Document, asked: Asked, task: str | None) -> bool:
         lambda: not when["keywords"] or bool(keywords.scan([when["keywords"]], asked.text)),
         lambda: (
             not when["tasks"]
-            or (task in when["tasks"] and asked.judgement.tasks[task] >= when["task_probability"])
+            or (task in when["tasks"] and asked.judgement.tasks[task or ""] >= when["task_probability"])
         ),
         lambda: needs_of(request) >= set(when["needs"]),
         lambda: not when["answer_use"] or request.get("answer_use", "unspecified") in when["answer_use"],
@@ -317,7 +317,7 @@ class Decider:
                 raise Refused("NO_CANDIDATE", FILTERS[furthest])
 
     def narrow(self) -> None:
-        """The tiers that may serve: the caller's range, in it the policy's, the rules', the session's, the budget's."""
+        """The tiers that may serve: the caller's range, and in it policy, rules, session and budget."""
         for name in ("min_tier", "max_tier"):
             if self.request.get(name):
                 self.reason("CONSTRAINT", name)
@@ -374,7 +374,7 @@ class Decider:
         return any(d["name"] == deployment for d in self.chain[tier])
 
     def bar(self, tier: str) -> float:
-        """The request's bar; else the rule's, the tenant's, the task's, the tier's or the default, shifted."""
+        """The request's bar; else, shifted, that of rule, tenant, task, tier, or the default."""
         if self.request.get("quality_bar") is not None:
             return float(self.request["quality_bar"])
         bars = self.policy["bars"]
@@ -385,7 +385,7 @@ class Decider:
             bar = bars["tenants"].get(self.request["tenant"], bar)
         if self.effects.bar is not None:
             bar = self.effects.bar
-        return min(1.0, max(0.0, bar + (self.effects.bar_shift or 0.0)))
+        return float(min(1.0, max(0.0, bar + (self.effects.bar_shift or 0.0))))
 
     def judged_tier(self) -> int:
         """The cheapest tier in range that reaches its bar, else the range's top."""
@@ -407,8 +407,8 @@ class Decider:
         return self.high
 
     def nearest(self, wanted: int) -> int:
-        """The wanted tier, else the next higher, else the next lower; inside the range if it has one that can serve."""
-        order = [*range(wanted, len(self.tiers)), *range(wanted - 1, -1, -1)]
+        """The wanted tier, else the next higher, else the next lower; in range if one there can serve."""
+        order: list[int] = [*range(wanted, len(self.tiers)), *range(wanted - 1, -1, -1)]
         able = [t for t in order if self.least <= t <= self.most and self.out.candidates[t].eligible]
         inside = [t for t in able if self.low <= t <= self.high]
         return inside[0] if inside and self.low <= wanted <= self.high else able[0]

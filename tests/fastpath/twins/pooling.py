@@ -1,4 +1,4 @@
-"""Pooling, cosines and n-gram sums, restated with NumPy and plain integers; equal to the kernels bit for bit."""
+"""Pooling, cosines and n-gram sums with NumPy and plain integers; equal to the kernels bit for bit."""
 
 from __future__ import annotations
 

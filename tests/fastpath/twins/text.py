@@ -17,12 +17,14 @@ from turnout_fastpath.training.word_classes import SEQUENCE_CHARS, SEQUENCE_LANG
 LIMIT = 1 << 20
 BLANK = " \t\n\v\f\r"
 ASCII_MARKS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-CODE_PAIRS = "() [] == != <= >= => -> :: && || += -= *= /= := /* */ </ /> << >> ++".split()
-JSON_PAIRS = '": {" [" [{ }, ], "} "] }]'.split()
+CODE_PAIRS = "== != <= >= => -> :: && || += -= *= /= := /* */ </ /> << >> ++".split()
+JSON_PAIRS = '": {" [{ }, "} }]'.split()
 CLOSERS = "[\"')\\]*’”»]*"
 SENTENCE_END = re.compile(rf"[.!?](?={CLOSERS}(?:[{BLANK}]|\Z))|[。！｡…।۔？؟]")
 DATE = "[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}"
-LOG_OPENING = re.compile(rf'[\[(]?{DATE}|File "|Traceback \(')
+LEVEL = f"(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL)(?:[:\\]{BLANK}]|\\Z)"
+LOG_OPENING = re.compile(rf'[\[(]?{DATE}|File "|Traceback \(|\[?{LEVEL}')
+FAULT = re.compile("(?i:error|exception|warn|warning|fatal|critical|panic):", re.ASCII)
 LIST_ITEM = re.compile(r"[-*+][ \t]|[–—] |[0-9]{1,3}(?:、|[.)][ \t])|\([0-9]{1,3}\)[ \t]|[·•‣●◦▪①-⑳]")
 MATH_BEYOND_ASCII = re.compile(
     "[±²³¹×÷\u2070-\u209f\u2200-\u22ff\u27c0-\u27ef\u2980-\u2aff]",
@@ -78,12 +80,6 @@ def is_letter(char: str) -> bool:
 def script(char: str) -> str:
     """The script of a letter, or ""."""
     return SCRIPTS.get(unicodedata.name(char, "").split(" ")[0], "") if is_letter(char) else ""
-
-
-@cache
-def is_space(char: str) -> bool:
-    """White space."""
-    return char in BLANK if char < "\x80" else char.isspace()
 
 
 @cache
@@ -219,15 +215,8 @@ def is_path(chunk: str) -> bool:
     """Is the chunk a path, a URL or a mail address?"""
     if "://" in chunk or re.search(r"[A-Za-z0-9_]@[A-Za-z0-9_]|:\\[A-Za-z]", chunk):
         return True
-    if any(word.text.lower() == "www" and re.match("[.][A-Za-z0-9_]", chunk[word.end :]) for word in find_words(chunk)):
-        return True
     slashes = [match.start() for match in re.finditer(r"(?<!<)/(?=[A-Za-z._])", chunk)]
     return len(slashes) >= 2 or any(at == 0 or chunk[at - 1] in ".~\"'`(=:" for at in slashes)
-
-
-def find_chunks(text: str) -> list[str]:
-    """What stands between white space."""
-    return "".join(" " if is_space(char) else char for char in text).split(" ")
 
 
 def is_operation(text: str, at: int) -> bool:
@@ -261,22 +250,12 @@ def count_latex(line: str) -> int:
     return marks
 
 
-def is_log_line(line: str, words: list[Word]) -> bool:
-    """`words` are those of the line, with places in the line."""
+def is_log_line(line: str) -> bool:
+    """A line of a log or of a stack trace."""
     content = line.lstrip(BLANK)
-    start = len(line) - len(content)
-    if LOG_OPENING.match(content) or (start and content.startswith("at ")):
+    if LOG_OPENING.match(content) or (content != line and content.startswith("at ")):
         return True
-    if re.search("[0-9]:[0-9]{2}:[0-9]{2}", line):
-        return True
-    for word in words:
-        behind = line[word.end : word.end + 1]
-        fault = not word.run and any(c == WordClass.FAULT for c, _ in classes_of(word))
-        if fault and (behind in tuple(":]") or (word.start == start and re.fullmatch("[A-Z]+", word.text))):
-            return True
-        if behind == ":" and not word.run and word.text.endswith(("Error", "Exception", "Warning")):
-            return True
-    return False
+    return bool(re.search("[0-9]:[0-9]{2}:[0-9]{2}", line) or FAULT.search(line))
 
 
 def is_field_line(line: str, words: list[Word]) -> bool:
@@ -329,7 +308,7 @@ def count_lines(text: str, words: list[Word]) -> Counter[str]:
         counts["table_lines"] += len(re.findall(r"(?<!\|)\|(?!\|)", line)) >= 2 or content.count("\t") >= 2
         counts["markup_tags"] += len(re.findall("<(?:[A-Za-z!]|/[A-Za-z])[^<>]*>", line))
         counts["latex_marks"] += count_latex(line)
-        counts["log_lines"] += is_log_line(line, inside)
+        counts["log_lines"] += is_log_line(line)
         counts["field_lines"] += is_field_line(line, inside)
     return counts
 
@@ -353,7 +332,7 @@ def scan(text: str | bytes) -> npt.NDArray[np.float32]:
         len(re.findall(r"[{}]|;(?=[\n\r]|\Z)", text)) + count_pairs(text, CODE_PAIRS, runs_once=True)
     )  # fmt: skip
     counts["json_marks"] = count_pairs(text, JSON_PAIRS, runs_once=False)
-    counts["paths_and_urls"] = sum(map(is_path, find_chunks(text)))
+    counts["paths_and_urls"] = sum(map(is_path, re.split(f"[{BLANK}]", text)))
     counts["math_marks"] = sum(
         is_operation(text, match.start()) for match in re.finditer("[-=+^*/<>]", text)
     ) + sum(not is_letter(char) for char in MATH_BEYOND_ASCII.findall(text))

@@ -1,0 +1,94 @@
+"""Server processes under measurement: started on free loopback ports, their CPU time read, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.machine import REPOSITORY
+
+START_S = 60
+STOP_S = 20
+
+
+class ServerError(RuntimeError):
+    """The server did not come up."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        pid: of its one process.
+        port: on 127.0.0.1.
+    """
+
+    pid: int
+    port: int
+
+    @property
+    def address(self) -> str:
+        """For a gRPC channel."""
+        return f"127.0.0.1:{self.port}"
+
+    def cpu_ns(self) -> int:
+        """CPU time of the process so far, user and system, all its threads: utime + stime of /proc, in ns."""
+        # clock_getcpuclockid(3); Python has it for threads only.
+        return time.clock_gettime_ns((~self.pid << 3) | 2)
+
+
+def turnout_command() -> list[str]:
+    """`turnout serve` with its defaults, but for the ports."""
+    ports = ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--decision-port", "off"]
+    return [sys.executable, "-m", "turnout_server.cli", "serve", "--workers", "1", *ports]
+
+
+def echo_command(response: Path, *, lean: bool) -> list[str]:
+    """The echo server; see echo_server.py."""
+    return [sys.executable, "-m", "bench.echo_server", "--response", str(response)] + ["--lean"] * lean
+
+
+@contextlib.contextmanager
+def running(command: list[str], log: Path) -> Iterator[Server]:
+    """Starts a server, waits for the line of JSON with its port, and ends it behind the block.
+
+    Args:
+        command: what to run, in the repository's folder.
+        log: where its output goes.
+
+    Raises:
+        ServerError: it ended, or was silent for too long; the message holds its output.
+    """
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=REPOSITORY)
+    try:
+        yield Server(process.pid, _wait_for_port(process, log))
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        for line in log.read_bytes().splitlines():
+            with contextlib.suppress(ValueError):
+                said = json.loads(line)
+                if isinstance(said, dict) and isinstance(said.get("port"), int):
+                    return int(said["port"])
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    output = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+    raise ServerError(f"{' '.join(process.args)}: no port; exit code {process.poll()}; output:\n{output}")  # type: ignore[arg-type]
