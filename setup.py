@@ -1,6 +1,7 @@
 """Builds the compiled core. TURNOUT_DEBUG=1 turns every bounds check and sanitiser trap on."""
 
 import os
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -19,18 +20,16 @@ SANITISE = ["-fsanitize=undefined", "-fno-sanitize-recover=undefined"] if DEBUG 
 # -ffp-contract=off: no fused multiply-add, so that equal inputs give equal bits on every processor.
 COMPILE = ["-O1", "-g", "-fno-omit-frame-pointer", *SANITISE] if DEBUG else ["-O3", "-fno-math-errno"]
 
-# `policy_compiler` runs once a reload, in checked Python semantics.
 extensions = [
     Extension(
-        f"turnout_fastpath.{name.removesuffix('.pyx')}",
-        [f"{CORE}/{name}"],
+        f"turnout_fastpath.{source.stem}",
+        [str(source)],
         include_dirs=[CORE],
         define_macros=[("TURNOUT_DEBUG", "1")] if DEBUG else [],
         extra_compile_args=[*COMPILE, "-ffp-contract=off", "-Wno-unused-function"],
         extra_link_args=SANITISE,
     )
-    for name in sorted(os.listdir(CORE))
-    if name.endswith(".pyx")
+    for source in sorted(Path(CORE).glob("*.pyx"))
 ]
 setup(
     ext_modules=cythonize(

@@ -27,7 +27,7 @@ class Echo(routing_pb2_grpc.RoutingServiceServicer):
     def __init__(self, response: routing_pb2.RouteResponse) -> None:
         self._response = response
 
-    async def Route(self, request: routing_pb2.RouteRequest, context: Any) -> routing_pb2.RouteResponse:  # noqa: N802
+    async def Route(self, request: routing_pb2.RouteRequest, context: Any) -> routing_pb2.RouteResponse:
         """Returns the response."""
         return self._response
 

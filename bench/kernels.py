@@ -115,7 +115,7 @@ def _measure_cold(engine: Engine, prompts: PromptSet, effort: Effort) -> dict[st
 
 
 def _measure_slope(engine: Engine, prompts: PromptSet, effort: Effort) -> dict[str, Any]:
-    """ns a byte far beyond the windows: the difference of two long texts' times over that of their sizes."""
+    """Ns a byte far beyond the windows: the difference of two long texts' times over that of their sizes."""
     short, long = LONG_BYTES
     measured = {}
     for script, name in (("mostly ASCII", "512"), ("other scripts", OTHER_SCRIPTS)):

@@ -288,47 +288,44 @@ cdef inline int run_chars(unsigned properties) noexcept nogil:
     return HANGUL_WORD_CHARS if script == SCRIPT_HANGUL else HAN_WORD_CHARS
 
 
-cdef inline void count_char(scan_t* s, size_t bytes, unsigned properties) noexcept nogil:
-    """A character beyond ASCII."""
-    s.counts[NON_ASCII] += 1
-    s.non_ascii_bytes += bytes
-    if properties & CHAR_LETTER:
-        s.scripts[properties >> 8] += 1
-        s.counts[UPPERS] += (properties & CHAR_UPPER) != 0
-    elif properties & CHAR_DIGIT:
-        s.counts[DIGITS] += 1
+cdef void count_sequences(scan_t* s, uint64_t history, unsigned lengths, int32_t chars) noexcept nogil:
+    """Looks up the last characters of a run, which has had `chars`: as many as the bits of `lengths` say, less one."""
+    cdef unsigned k
+    cdef uint32_t group
+    while lengths:
+        k = lowest_bit(lengths)
+        lengths &= lengths - 1
+        group = sequence_group(history & bits_below(16 * k + 16))
+        if group:
+            make_room(s, 1)
+            count_group(s, group)
+            if s.counts[WORDS] == 0 and chars <= OPENING_CHARS and group_classes[group] >> CLASS_QUESTION & 1:
+                s.counts[OPENS_WITH_QUESTION] = 1
 
 
 cdef size_t read_run(scan_t* s, size_t start, int word_chars) noexcept nogil:
     """A run of Han and kana, of Thai, or of Hangul, whose words have `word_chars` characters; returns where it ends."""
     cdef size_t at = start, after
     cdef uint64_t history = 0
-    cdef uint32_t code, group
+    cdef uint32_t code
     cdef unsigned properties, lengths
     cdef int32_t chars = 0
-    cdef int bits
     while at < s.end and s.text[at] >= 128:
         after = at
         code = next_code(s, &after)
         properties = char_properties(code)
-        if not properties & CHAR_MARK and run_chars(properties) != word_chars:
+        if run_chars(properties) == word_chars:
+            s.scripts[properties >> 8] += 1
+        elif not properties & CHAR_MARK:
             break
-        count_char(s, after - at, properties)
         at = after
         chars += 1
         history = history << 16 | (code if code < 0x10000 else 0xFFFF)
         lengths = sequence_lengths_at(code) & <unsigned> bits_below(chars)
-        bits = 16
-        while lengths:
-            if lengths & 1:
-                group = sequence_group(history & ~(<uint64_t> 0) >> (64 - bits))
-                if group:
-                    make_room(s, 1)
-                    count_group(s, group)
-                    if s.counts[WORDS] == 0 and chars <= OPENING_CHARS and group_classes[group] >> CLASS_QUESTION & 1:
-                        s.counts[OPENS_WITH_QUESTION] = 1
-            lengths >>= 1
-            bits += 16
+        if lengths:
+            count_sequences(s, history, lengths, chars)
+    s.counts[NON_ASCII] += chars
+    s.non_ascii_bytes += at - start
     count_words(s, (chars + word_chars - 1) // word_chars, chars, min(chars, word_chars))
     return at
 
@@ -368,7 +365,8 @@ cdef size_t read_any_word(scan_t* s, size_t start) noexcept nogil:
     cdef unsigned char[KEY_BYTES + 8] key
     cdef uint64_t[4] parts
     cdef size_t size = 0, at = start, after, digits_end = start
-    cdef int32_t chars = 0, letters = 0, digits = 0, underscores = 0, marks = 0, leading_digits = 0
+    cdef int32_t chars = 0, ascii = 0, letters = 0, ascii_letters = 0, uppers = 0, digits = 0, leading_digits = 0
+    cdef int32_t underscores = 0, marks = 0
     cdef uint32_t code, group = 0
     cdef unsigned properties
     cdef unsigned char b, before = 0
@@ -377,46 +375,41 @@ cdef size_t read_any_word(scan_t* s, size_t start) noexcept nogil:
     while at < s.end:
         b = s.text[at]
         after = at + 1
-        if FLAGS[b] & IS_WORD:
-            code = b
-            if is_digit(b):
-                digits += 1
-                s.counts[DIGITS] += 1
-            elif b == c'_':
-                underscores += 1
-            else:
-                letters += 1
-                s.ascii_letters += 1
-                if b < 97:
-                    s.counts[UPPERS] += 1
-                    camel |= 97 <= before <= 122
-                    code = b | 32
-        elif b == 39:
-            if not is_word_char(s, after):
-                break
-            code = 39
-        elif b < 128:
-            break
-        else:
+        code = b
+        if b >= 128:
             after = at
             code = next_code(s, &after)
             if code == 0x2019:
                 if not is_word_char(s, after):
                     break
                 code = 39
-                s.counts[NON_ASCII] += 1
-                s.non_ascii_bytes += after - at
             else:
                 properties = char_properties(code)
-                if not properties & (CHAR_LETTER | CHAR_DIGIT | CHAR_MARK) or run_chars(properties):
+                if run_chars(properties):
                     break
-                count_char(s, after - at, properties)
-                if properties & CHAR_DIGIT:
-                    digits += 1
-                elif properties & CHAR_LETTER:
+                if properties & CHAR_LETTER:
                     letters += 1
-                else:
+                    uppers += (properties & CHAR_UPPER) != 0
+                    s.scripts[properties >> 8] += 1
+                elif properties & CHAR_DIGIT:
+                    digits += 1
+                elif properties & CHAR_MARK:
                     marks += 1
+                else:
+                    break
+        elif is_letter(b):
+            ascii_letters += 1
+            if b < 97:
+                uppers += 1
+                camel |= 97 <= before <= 122
+                code = b | 32
+        elif is_digit(b):
+            digits += 1
+        elif b == c'_':
+            underscores += 1
+        elif b != 39 or not is_word_char(s, after):
+            break
+        ascii += b < 128
         chars += 1
         if leading_digits == chars - 1 and digits == chars:
             leading_digits = chars
@@ -425,7 +418,13 @@ cdef size_t read_any_word(scan_t* s, size_t start) noexcept nogil:
             size += fold_into(key + size, code)
         before = b
         at = after
+    letters += ascii_letters
+    s.ascii_letters += ascii_letters
+    s.counts[UPPERS] += uppers
+    s.counts[DIGITS] += digits
     s.counts[PUNCTUATION] += underscores
+    s.counts[NON_ASCII] += chars - ascii
+    s.non_ascii_bytes += at - start - ascii
     if not letters and not digits:
         s.counts[PUNCTUATION] += chars - underscores - marks  # apostrophes that join nothing
         return at
@@ -655,7 +654,8 @@ cdef size_t read_beyond_ascii(scan_t* s, size_t at) noexcept nogil:
         return read_run(s, at, word_chars)
     if properties & (CHAR_LETTER | CHAR_DIGIT):
         return read_any_word(s, at)
-    count_char(s, after - at, properties)
+    s.counts[NON_ASCII] += 1
+    s.non_ascii_bytes += after - at
     s.counts[PUNCTUATION] += (properties & CHAR_PUNCTUATION) != 0
     s.counts[EMOJI] += properties >> 8 == SCRIPT_EMOJI
     if code == 0x3002 or code == 0xFF01 or code == 0xFF61 or code == 0x2026 or code == 0x0964 or code == 0x06D4:

@@ -17,8 +17,8 @@ from turnout_fastpath.training.word_classes import SEQUENCE_CHARS, SEQUENCE_LANG
 LIMIT = 1 << 20
 BLANK = " \t\n\v\f\r"
 ASCII_MARKS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-CODE_PAIRS = "== != <= >= => -> :: && || += -= *= /= := /* */ </ /> << >> ++".split()
-JSON_PAIRS = '": {" [{ }, "} }]'.split()
+CODE_PAIRS = ["==", "!=", "<=", ">=", "=>", "->", "::", "&&", "||", "+=", "-=", "*=", "/=", ":=", "/*", "*/", "</", "/>", "<<", ">>", "++"]
+JSON_PAIRS = ['":', '{"', '[{', '},', '"}', '}]']
 CLOSERS = "[\"')\\]*’”»]*"
 SENTENCE_END = re.compile(rf"[.!?](?={CLOSERS}(?:[{BLANK}]|\Z))|[。！｡…।۔？؟]")
 DATE = "[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}"
@@ -46,7 +46,7 @@ SCRIPTS = {
     "CJK": "han",
     "IDEOGRAPHIC": "han",
 } | dict.fromkeys(
-    "DEVANAGARI BENGALI TAMIL TELUGU GUJARATI GURMUKHI KANNADA MALAYALAM ORIYA SINHALA".split(), "indic"
+    ["DEVANAGARI", "BENGALI", "TAMIL", "TELUGU", "GUJARATI", "GURMUKHI", "KANNADA", "MALAYALAM", "ORIYA", "SINHALA"], "indic"
 )
 BASE_LETTERS = {
     "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ħ": "h",
@@ -110,7 +110,7 @@ def fold(char: str) -> str:
     """A character without case and accents."""
     if "\xc0" <= char < "\u0700":
         plain = "".join(
-            c for c in unicodedata.normalize("NFD", char.lower()) if not unicodedata.category(c) == "Mn"
+            c for c in unicodedata.normalize("NFD", char.lower()) if unicodedata.category(c) != "Mn"
         )
         return BASE_LETTERS.get(plain, plain)
     return char.lower() if char < "\x80" else char
@@ -239,10 +239,7 @@ def count_latex(line: str) -> int:
     opened = False
     for match in re.finditer(r"\$\$|\$", line):
         before, behind = line[match.start() - 1 : match.start()], line[match.end() : match.end() + 1]
-        if match.group() == "$$":
-            marks += 1
-            opened = False
-        elif opened and before not in BLANK and behind not in tuple("0123456789"):
+        if match.group() == "$$" or (opened and before not in BLANK and behind not in tuple("0123456789")):
             marks += 1
             opened = False
         else:
