@@ -42,7 +42,9 @@ def make_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=meaning)
         command.add_argument("--quick", action="store_true", help=quick_help)
         if name == "instructions":
-            command.add_argument("--check", action="store_true", help="fail if a decision costs more than before")
+            command.add_argument(
+                "--check", action="store_true", help="fail if a decision costs more than before"
+            )
             command.add_argument("--write-baseline", action="store_true", help="make the counts the baseline")
     report = commands.add_parser("report", help="write the README's table and the plots from saved results")
     report.add_argument("--quick", action="store_true", help="from the results of smoke runs")

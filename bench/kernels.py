@@ -119,9 +119,7 @@ def _measure_slope(engine: Engine, prompts: PromptSet, effort: Effort) -> dict[s
     short, long = LONG_BYTES
     measured = {}
     for script, name in (("mostly ASCII", "512"), ("other scripts", OTHER_SCRIPTS)):
-        arms = [
-            Arm(str(size), engine.route, prompts.joined(name, size, LONG_TEXTS)) for size in LONG_BYTES
-        ]
+        arms = [Arm(str(size), engine.route, prompts.joined(name, size, LONG_TEXTS)) for size in LONG_BYTES]
         timings = time_arms(arms, effort)
         slopes = [
             (quantile(above.ns, 0.5) - quantile(below.ns, 0.5)) / (long - short)

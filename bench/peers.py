@@ -178,7 +178,9 @@ def check_agreement(
             mine, theirs = ours.embed_known(text), static.encode(text)
             cosine = float(mine @ theirs) if mine.any() or theirs.any() else 1.0
             if cosine < LEAST_COSINE:
-                raise WrongAnswerError(f"class {name!r}, prompt {place}: cosine {cosine:.6f} of the pooled vectors")
+                raise WrongAnswerError(
+                    f"class {name!r}, prompt {place}: cosine {cosine:.6f} of the pooled vectors"
+                )
             pooled += 1
             least = min(least, cosine)
     return {

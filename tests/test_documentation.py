@@ -49,9 +49,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             assert process.wait(timeout=30) == 0, log.read_text()
 
 
-@pytest.mark.parametrize(("name", "code"), [pytest.param(*snippet, id=snippet[0]) for snippet in snippets("python")])
+@pytest.mark.parametrize(
+    ("name", "code"), [pytest.param(*snippet, id=snippet[0]) for snippet in snippets("python")]
+)
 def test_python_snippet_runs(name: str, code: str, server: None) -> None:
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert result.returncode == 0, f"{name}\n{result.stderr}"
 
 
@@ -61,7 +65,12 @@ def test_the_terminal_command_of_the_readme_decides() -> None:
     if turnout is None:
         pytest.skip("turnout is not installed in this environment")
     result = subprocess.run(
-        line.replace(".venv/bin/turnout", turnout), shell=True, capture_output=True, text=True, timeout=60, check=False
+        line.replace(".venv/bin/turnout", turnout),
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     assert "tier" in result.stdout

@@ -71,4 +71,5 @@ cdef class WordPiece:
     cdef wordpiece_t c
     cdef word_cache_t* cache     # of the Python methods, which hold the GIL; workers have their own
     cdef readonly list vocabulary
-    cdef object read_text(self, object text, object max_ids, object max_words, bint want_ids, bint want_words)
+    cdef int read_text(self, object text, object max_ids, object max_words, bint want_ids, bint want_words,
+                       token_span_t* span) except -1

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy
+from numpy import empty, int32, uint64
 
 from cython cimport final
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -509,27 +509,35 @@ cdef class WordPiece:
         return self.c.unk_id
 
     def encode(self, text, max_ids=None):
-        return self.read_text(text, max_ids, 0, True, False).ids
+        cdef token_span_t span
+        self.read_text(text, max_ids, 0, True, False, &span)
+        return take_ids(&span)
 
     def encode_many(self, texts, max_ids=None):
         return [self.encode(text, max_ids) for text in texts]
 
     def words(self, text, max_ids=None):
+        cdef token_span_t span
         # Pieces are looked up only if their number matters.
-        return self.read_text(text, max_ids, None, max_ids is not None, True).words
+        self.read_text(text, max_ids, None, max_ids is not None, True, &span)
+        free(span.ids)
+        return take_words(&span)
 
     def read(self, text, max_ids=None):
-        return self.read_text(text, max_ids, None, True, True)[:3]
+        cdef token_span_t span
+        self.read_text(text, max_ids, None, True, True, &span)
+        return take_ids(&span), take_words(&span), span.bytes_read
 
     def read_span(self, text, max_ids=None, max_words=None):
-        return self.read_text(text, max_ids, max_words, True, True)
+        cdef token_span_t span
+        self.read_text(text, max_ids, max_words, True, True, &span)
+        return Span(take_ids(&span), take_words(&span), span.bytes_read, span.n_unknown)
 
-    cdef object read_text(self, object text, object max_ids, object max_words, bint want_ids, bint want_words):
+    # Reads into buffers that the caller frees.
+    cdef int read_text(self, object text, object max_ids, object max_words, bint want_ids, bint want_words,
+                       token_span_t* span) except -1:
         cdef const unsigned char* data
         cdef Py_ssize_t n
-        cdef token_span_t span
-        cdef int32_t[::1] ids
-        cdef uint64_t[::1] words
         cdef object held = text                 # owns `data`
         if isinstance(text, str):
             try:
@@ -545,21 +553,20 @@ cdef class WordPiece:
             raise TypeError(f"text is {type(text).__name__}, needed: str or bytes")
         if n > INT32_MAX:
             raise ValueError(f"the text has {n} bytes, limit: {INT32_MAX}")
+        memset(span, 0, sizeof(token_span_t))
         # No character gives more pieces or words than it has bytes.
-        memset(&span, 0, sizeof(span))
         span.max_ids = room_for("max_ids", max_ids, n)
         span.max_words = room_for("max_words", max_words, n)
-        ids_array = numpy.empty(span.max_ids + 1 if want_ids else 0, numpy.int32)
-        words_array = numpy.empty(span.max_words + 1 if want_words else 0, numpy.uint64)
         if want_ids:
-            ids = ids_array
-            span.ids = &ids[0]
+            span.ids = <int32_t*> malloc((<size_t> span.max_ids + 1) * sizeof(int32_t))
         if want_words:
-            words = words_array
-            span.words = &words[0]
-        wordpiece_encode(&self.c, self.cache, data, n, &span)
-        return Span(ids_array[:span.n_ids].copy(), words_array[:span.n_words].copy(), span.bytes_read,
-                    span.n_unknown)
+            span.words = <uint64_t*> malloc((<size_t> span.max_words + 1) * sizeof(uint64_t))
+        if (want_ids and span.ids == NULL) or (want_words and span.words == NULL):
+            free(span.ids)
+            free(span.words)
+            raise MemoryError()
+        wordpiece_encode(&self.c, self.cache, data, n, span)
+        return 0
 
 
 cdef int32_t room_for(str name, object limit, Py_ssize_t n_bytes) except -1:
@@ -568,3 +575,28 @@ cdef int32_t room_for(str name, object limit, Py_ssize_t n_bytes) except -1:
     if limit < 0:
         raise ValueError(f"{name} is {limit}, needed: at least 0")
     return <int32_t> min(limit, n_bytes)
+
+
+# An array of the span's pieces, or word hashes; frees their buffer.
+cdef object take_ids(token_span_t* span):
+    cdef int32_t[::1] view
+    try:
+        ids = empty(span.n_ids, int32)
+        if span.n_ids:
+            view = ids
+            memcpy(&view[0], span.ids, span.n_ids * sizeof(int32_t))
+        return ids
+    finally:
+        free(span.ids)
+
+
+cdef object take_words(token_span_t* span):
+    cdef uint64_t[::1] view
+    try:
+        words = empty(span.n_words, uint64)
+        if span.n_words:
+            view = words
+            memcpy(&view[0], span.words, span.n_words * sizeof(uint64_t))
+        return words
+    finally:
+        free(span.words)

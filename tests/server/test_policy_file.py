@@ -55,7 +55,12 @@ def test_what_may_be_a_key_is_never_shown() -> None:
 
 
 def test_every_defect_has_its_line() -> None:
-    text = default_policy_path().read_text().replace("default: 0.92", "default: 1.2").replace("safe_tier: mid", "safe_tier: 1")
+    text = (
+        default_policy_path()
+        .read_text()
+        .replace("default: 0.92", "default: 1.2")
+        .replace("safe_tier: mid", "safe_tier: 1")
+    )
     with pytest.raises(PolicyFileError) as caught:
         parse_policy(text, "my.yaml")
     assert str(caught.value).split("\n") == [

@@ -55,6 +55,8 @@ class ItemDecider:
         self._metrics = metrics
         self._log = log
         self._max_text_bytes = max_text_bytes
+        self._judge = router.decide_uncounted
+        self._count = router.count
         self._stages = [metrics.timing(STAGE, stage) for stage in ("read", "decide", "write")]
 
     def decide(self, message: RouteRequest, remaining_s: float | None) -> RouteResponse:
@@ -64,11 +66,13 @@ class ItemDecider:
             RouteError: the request cannot be decided.
             DeadlineExceededError: no time is left.
         """
-        if self._log.draws():
+        if self._log.share and self._log.draws():
             return self._decide_observed(message, remaining_s)
         rules_only = remaining_s is not None and self._is_rules_only(message, remaining_s)
         request = read_request(message, rules_only=rules_only, max_text_bytes=self._max_text_bytes)
-        return write_response(self._router.decide(request), RouteResponse())
+        decision = self._judge(request)
+        self._count(decision)
+        return write_response(decision, RouteResponse())
 
     def judge(self, message: RouteRequest, deadline: Deadline) -> Judged:
         """A decision that is not counted yet; raises as `decide` does."""

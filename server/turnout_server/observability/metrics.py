@@ -8,6 +8,7 @@ asks.
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ HANDLING_BOUNDS_S = (
 )
 # From a short prompt to 4 MiB of text.
 DECISION_BOUNDS_S = (0.00001, 0.00002, 0.00003, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.02, 0.1)
+
+# Decisions that are counted at once, in some 0.1 ms.
+MAX_PENDING = 64
 
 _RPC = ("grpc_type", "grpc_service", "grpc_method")
 
@@ -172,9 +176,15 @@ class Sums:
 
 
 class Metrics:
-    """One process's metrics. Values change on one thread only, the event loop's."""
+    """One process's metrics. Values change on one thread only, the event loop's.
+
+    Decisions are kept and counted many at once: code that has just run is in the processor's caches, and so
+    costs a tenth of what it costs between two calls of grpc.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pending: list[Decision] = []
         self._counts: dict[tuple[Family, Labels], Count] = {}
         self._timings: dict[tuple[Family, Labels], Timing] = {}
         self._gauges: dict[Family, Callable[[], tuple[Labels, float]]] = {}
@@ -201,6 +211,17 @@ class Metrics:
 
     def count_decision(self, decision: Decision) -> None:
         """Counts a decision, its reasons and its time."""
+        self._pending.append(decision)
+        if len(self._pending) >= MAX_PENDING:
+            self._settle()
+
+    def _settle(self) -> None:
+        with self._lock:
+            pending, self._pending = self._pending, []
+            for decision in pending:
+                self._count_decision(decision)
+
+    def _count_decision(self, decision: Decision) -> None:
         outcomes = self._outcomes.get((decision.policy, decision.tier))
         outcome = outcomes[decision.status] if outcomes is not None else None
         if outcome is None:
@@ -216,7 +237,8 @@ class Metrics:
         self._decision.observe(decision.decision_ns * 1e-9)
 
     def sums(self) -> Sums:
-        """Every value now."""
+        """Every value now. May be called on any thread."""
+        self._settle()
         values: list[tuple[str, Labels, list[float]]] = [
             (family.name, labels, [count.value]) for (family, labels), count in list(self._counts.items())
         ]

@@ -17,8 +17,30 @@ from turnout_fastpath.training.word_classes import SEQUENCE_CHARS, SEQUENCE_LANG
 LIMIT = 1 << 20
 BLANK = " \t\n\v\f\r"
 ASCII_MARKS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-CODE_PAIRS = ["==", "!=", "<=", ">=", "=>", "->", "::", "&&", "||", "+=", "-=", "*=", "/=", ":=", "/*", "*/", "</", "/>", "<<", ">>", "++"]
-JSON_PAIRS = ['":', '{"', '[{', '},', '"}', '}]']
+CODE_PAIRS = [
+    "==",
+    "!=",
+    "<=",
+    ">=",
+    "=>",
+    "->",
+    "::",
+    "&&",
+    "||",
+    "+=",
+    "-=",
+    "*=",
+    "/=",
+    ":=",
+    "/*",
+    "*/",
+    "</",
+    "/>",
+    "<<",
+    ">>",
+    "++",
+]
+JSON_PAIRS = ['":', '{"', "[{", "},", '"}', "}]"]
 CLOSERS = "[\"')\\]*’”»]*"
 SENTENCE_END = re.compile(rf"[.!?](?={CLOSERS}(?:[{BLANK}]|\Z))|[。！｡…।۔？؟]")
 DATE = "[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}"
@@ -46,7 +68,19 @@ SCRIPTS = {
     "CJK": "han",
     "IDEOGRAPHIC": "han",
 } | dict.fromkeys(
-    ["DEVANAGARI", "BENGALI", "TAMIL", "TELUGU", "GUJARATI", "GURMUKHI", "KANNADA", "MALAYALAM", "ORIYA", "SINHALA"], "indic"
+    [
+        "DEVANAGARI",
+        "BENGALI",
+        "TAMIL",
+        "TELUGU",
+        "GUJARATI",
+        "GURMUKHI",
+        "KANNADA",
+        "MALAYALAM",
+        "ORIYA",
+        "SINHALA",
+    ],
+    "indic",
 )
 BASE_LETTERS = {
     "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ħ": "h",
