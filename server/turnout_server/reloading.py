@@ -19,6 +19,7 @@ from turnout_server.routing import Router, revisions_of
 
 # Modification time in nanoseconds, size, inode: of writing in place, copying and renaming, none escapes all.
 FileMark = tuple[int, int, int] | None
+Marks = tuple[FileMark, FileMark]
 
 
 class ConfigurationError(ValueError):
@@ -78,7 +79,7 @@ class Source:
         except PolicyFileError as error:
             raise ConfigurationError(str(error)) from error
 
-    def marks(self) -> tuple[FileMark, FileMark]:
+    def marks(self) -> Marks:
         """What tells that a file is another than it was."""
         return _mark(self.policy or DEFAULT_POLICY), _mark(self._manifest())
 
@@ -89,11 +90,12 @@ class Source:
 class Reloader:
     """Keeps a router's snapshot up with the files; what is broken changes nothing, but is logged, counted."""
 
-    def __init__(self, source: Source, router: Router, metrics: Metrics) -> None:
+    def __init__(self, source: Source, marks: Marks, router: Router, metrics: Metrics) -> None:
+        """Watches `source`, whose files bore `marks` before the router's snapshot was read from them."""
         self._source = source
         self._router = router
         self._metrics = metrics
-        self._marks = source.marks()
+        self._marks = marks
         self._lock = asyncio.Lock()
 
     async def watch(self, poll_s: float) -> None:

@@ -33,12 +33,13 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         source = Source(settings.policy, settings.bundle)
+        marks = source.marks()
         try:
             snapshot = source.compile(StateBlock(settings.state))
         except (ConfigurationError, StateError, OSError) as error:
             raise StartError(str(error)) from error
         self.router = Router(Engine(snapshot), self.metrics)
-        self.reloader = Reloader(source, self.router, self.metrics)
+        self.reloader = Reloader(source, marks, self.router, self.metrics)
         self.port = MainPort(settings, self.router, self.metrics, shares_port=shares_port)
 
     async def run(

@@ -15,6 +15,7 @@ import orjson
 from turnout_server.lifecycle import StartError, open_endpoint, watch_signals
 from turnout_server.observability.logs import get_logger
 from turnout_server.observability.metrics import RESTARTS, Metrics, Sums, add_up
+from turnout_server.ports import reserve_port
 from turnout_server.settings import Settings
 from turnout_server.state_file import create_state_file
 from turnout_server.worker import write_settings
@@ -226,30 +227,3 @@ class Supervisor:
 
     def _is_ready(self) -> bool:
         return any(worker.is_ready for worker in list(self._workers.values()))
-
-
-def reserve_port(host: str, port: int) -> socket.socket:
-    """A socket that holds the port for workers that listen on it too, without listening itself.
-
-    Raises:
-        StartError: the address is not free.
-    """
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        # A server of somebody else's may share its port too: alone first, to see that the port is free.
-        with socket.socket(family, kind) as alone:
-            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            alone.bind(address)
-            address = alone.getsockname()
-        shared = socket.socket(family, kind)
-        try:
-            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            shared.bind(address)
-        except OSError:
-            shared.close()
-            raise
-    except OSError as error:
-        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    return shared

@@ -7,11 +7,13 @@ import dataclasses
 import io
 import json
 import logging
+import os
 import random
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -214,6 +216,7 @@ async def test_decisions_are_logged_without_text(
     assert len(decisions) == 12
     first = decisions[0]
     assert (first["text_bytes"], first["level"], first["status"]) == (len(secret), "info", "decided")
+    assert first["pid"] == os.getpid()
     assert first["text_hash"] == decisions[1]["text_hash"] != decisions[3]["text_hash"]
     assert len(first["digest"]) == len(first["decision_id"]) == 32
     raw = log.buffer.getvalue().decode()  # type: ignore[attr-defined]
@@ -243,6 +246,20 @@ def test_libraries_log_in_the_same_form_without_messages_of_causes(log: io.TextI
     )
     assert line["level"] == "error"
     assert "secret" not in str(line)
+
+
+def test_a_log_that_cannot_be_written_fails_nothing() -> None:
+    class Full(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    for layout in LogFormat:
+        stream = io.TextIOWrapper(cast(Any, Full()), encoding="utf-8", write_through=True)
+        configure_logs(LogLevel.INFO, layout, stream)
+        get_logger().info("something_happened")
 
 
 def test_the_console_layout_and_the_level() -> None:

@@ -24,9 +24,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from turnout.v1 import routing_pb2_grpc
 from turnout.v1.routing_pb2 import RouteRequest
 from turnout_server.lifecycle import StartError
+from turnout_server.ports import reserve_port
 from turnout_server.settings import Settings
 from turnout_server.worker import read_settings, write_settings
-from turnout_server.workers import Backoff, reserve_port
+from turnout_server.workers import Backoff
 
 # Until a process that is started has said that it serves; far above what it takes.
 PATIENCE_S = 60.0

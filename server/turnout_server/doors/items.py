@@ -55,8 +55,6 @@ class ItemDecider:
         self._metrics = metrics
         self._log = log
         self._max_text_bytes = max_text_bytes
-        self._judge = router.decide_uncounted
-        self._count = router.count
         self._stages = [metrics.timing(STAGE, stage) for stage in ("read", "decide", "write")]
 
     def decide(self, message: RouteRequest, remaining_s: float | None) -> RouteResponse:
@@ -70,9 +68,7 @@ class ItemDecider:
             return self._decide_observed(message, remaining_s)
         rules_only = remaining_s is not None and self._is_rules_only(message, remaining_s)
         request = read_request(message, rules_only=rules_only, max_text_bytes=self._max_text_bytes)
-        decision = self._judge(request)
-        self._count(decision)
-        return write_response(decision, RouteResponse())
+        return write_response(self._router.decide(request), RouteResponse())
 
     def judge(self, message: RouteRequest, deadline: Deadline) -> Judged:
         """A decision that is not counted yet; raises as `decide` does."""

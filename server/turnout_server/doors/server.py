@@ -18,6 +18,7 @@ from turnout_server.doors.routing_servicer import SERVICE, RoutingDoor
 from turnout_server.lifecycle import StartError
 from turnout_server.observability.decision_log import DecisionLog
 from turnout_server.observability.metrics import IN_FLIGHT, Metrics
+from turnout_server.ports import check_free
 from turnout_server.routing import Router
 from turnout_server.settings import Settings
 
@@ -81,16 +82,21 @@ class MainPort:
             StartError: the address cannot be had, or the certificate not be read.
         """
         settings = self._settings
-        address = f"[{settings.host}]" if ":" in settings.host else settings.host
-        address = f"{address}:{settings.port}"
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        address = f"{host}:{settings.port}"
+        credentials = None
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            pair = (_read_pem(settings.tls_key), _read_pem(settings.tls_cert))
+            credentials = grpc.ssl_server_credentials([pair])
         try:
-            if settings.tls_cert is None or settings.tls_key is None:
+            if credentials is None:
                 port = self._server.add_insecure_port(address)
             else:
-                credentials = _credentials(settings.tls_cert, settings.tls_key)
                 port = self._server.add_secure_port(address, credentials)
-        except (OSError, RuntimeError) as error:
-            raise StartError(f"cannot listen on {address}: {_first_line(error)}") from error
+        except RuntimeError as error:
+            check_free(settings.host, settings.port)
+            cause = "certificate or key" if credentials else "address"
+            raise StartError(f"cannot listen on {address}: the {cause} cannot be used") from error
         await self.health.hold()
         await self._server.start()
         return port
@@ -105,7 +111,7 @@ class MainPort:
         """Says NOT_SERVING, gives load balancers time to look away, refuses new requests, finishes others."""
         await self.health.drain()
         await self._sleep(self._settings.drain_grace_s)
-        # Not by the server's own stop, which ends what comes meanwhile with CANCELLED: no client retries that.
+        # Not by the server's own stop: what comes meanwhile it ends with CANCELLED, and no client retries.
         await self.admission.close(self._settings.drain_s)
         await self._server.stop(FLUSH_S)
 
@@ -152,9 +158,8 @@ def _options(settings: Settings, shares_port: bool) -> list[tuple[str, int]]:
     return options
 
 
-def _credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _read_pem(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror}") from error

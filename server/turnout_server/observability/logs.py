@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 import traceback
 from typing import Any, BinaryIO, TextIO, cast
 
 import orjson
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from turnout_server.settings import LogFormat, LogLevel
 
@@ -34,14 +36,15 @@ def configure_logs(level: LogLevel, layout: LogFormat, stream: TextIO | None = N
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_process,
     ]
     factory: Any
     if layout is LogFormat.JSON:
         processors.append(structlog.processors.JSONRenderer(serializer=_to_json))
-        factory = structlog.BytesLoggerFactory(file=cast(BinaryIO, out.buffer))
+        factory = structlog.BytesLoggerFactory(file=cast(BinaryIO, _Unfailing(out.buffer)))
     else:
         processors.append(structlog.dev.ConsoleRenderer(colors=out.isatty()))
-        factory = structlog.PrintLoggerFactory(file=out)
+        factory = structlog.PrintLoggerFactory(file=cast(TextIO, _Unfailing(out)))
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -68,6 +71,27 @@ def describe_cause(error: BaseException) -> dict[str, Any]:
         "error": type(error).__qualname__,
         "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     }
+
+
+class _Unfailing:
+    """A stream whose reader may go away, or whose disk may fill: that must not fail a request."""
+
+    def __init__(self, stream: BinaryIO | TextIO) -> None:
+        self._stream: Any = stream
+
+    def write(self, data: bytes | str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(data)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
+def _add_process(_: Any, __: str, event: EventDict) -> EventDict:
+    # Asked for each time: cheap, and right after a fork.
+    event["pid"] = os.getpid()
+    return event
 
 
 def _to_json(event: dict[str, Any], **_: Any) -> bytes:
