@@ -1,4 +1,4 @@
-"""The command line: `python -m bench kernels|peers|rpc|instructions|all|report`."""
+"""The command line: `python -m bench kernels|peers|rpc|instructions|all`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import argparse
 import importlib
 import sys
 import time
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.machine import REPOSITORY
-from bench.results import folder_of, load_results, save_result
+from bench.results import save_result
 
 BENCHES = {
     "kernels": "the decision and its kernels, in process",
@@ -46,26 +44,12 @@ def make_parser() -> argparse.ArgumentParser:
                 "--check", action="store_true", help="fail if a decision costs more than before"
             )
             command.add_argument("--write-baseline", action="store_true", help="make the counts the baseline")
-    report = commands.add_parser("report", help="write the README's table and the plots from saved results")
-    report.add_argument("--quick", action="store_true", help="from the results of smoke runs")
-    report.add_argument("--readme", type=Path, default=REPOSITORY / "README.md", metavar="FILE")
-    report.add_argument("--plots", type=Path, default=REPOSITORY / "docs" / "plots", metavar="FOLDER")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
     options = make_parser().parse_args(arguments)
-    if options.command == "report":
-        from bench.report import ReportError, write_report
-
-        try:
-            written = write_report(load_results(folder_of(options.quick)), options.readme, options.plots)
-        except ReportError as error:
-            print(f"bench: {error}", file=sys.stderr)
-            return 1
-        print("\n".join(f"wrote {path}" for path in written))
-        return 0
     if options.command == "all":
         for name in BENCHES:
             run_bench(name, options.quick)

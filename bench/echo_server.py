@@ -61,7 +61,7 @@ async def serve(response: routing_pb2.RouteResponse, *, lean: bool) -> None:
     if lean:
         server.add_generic_rpc_handlers((LeanEcho(response),))
     else:
-        routing_pb2_grpc.add_RoutingServiceServicer_to_server(Echo(response), server)
+        routing_pb2_grpc.add_RoutingServiceServicer_to_server(Echo(response), server)  # type: ignore[abstract]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     if lean:
