@@ -1,4 +1,4 @@
-"""The command line: `python -m bench kernels|peers|rpc|instructions|all`."""
+"""The command line: `python -m bench kernels|peers|rpc|instructions|all|report`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import argparse
 import importlib
 import sys
 import time
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.results import save_result
+from bench.machine import REPOSITORY
+from bench.results import folder_of, load_results, save_result
 
 BENCHES = {
     "kernels": "the decision and its kernels, in process",
@@ -44,12 +46,39 @@ def make_parser() -> argparse.ArgumentParser:
                 "--check", action="store_true", help="fail if a decision costs more than before"
             )
             command.add_argument("--write-baseline", action="store_true", help="make the counts the baseline")
+    report = commands.add_parser("report", help="write the README's table and the plots from saved results")
+    report.add_argument("--quick", action="store_true", help="from the results of smoke runs")
+    report.add_argument("--check", action="store_true", help="write nothing; fail if a file would change")
+    report.add_argument("--readme", type=Path, default=REPOSITORY / "README.md", metavar="FILE")
+    report.add_argument("--plots", type=Path, default=REPOSITORY / "docs" / "plots", metavar="FOLDER")
     return parser
+
+
+def report_results(options: argparse.Namespace) -> int:
+    """Writes the report, or compares it with what is there; returns the exit code."""
+    from bench.report import ReportError, compose_report, find_stale, write_report
+
+    try:
+        files = compose_report(load_results(folder_of(options.quick)), options.readme, options.plots)
+    except ReportError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    if options.check:
+        stale = find_stale(files)
+        print(
+            "\n".join(f"not what `python -m bench report` writes: {path}" for path in stale) or "up to date"
+        )
+        return 1 if stale else 0
+    write_report(files)
+    print("\n".join(f"wrote {path}" for path in files))
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
     options = make_parser().parse_args(arguments)
+    if options.command == "report":
+        return report_results(options)
     if options.command == "all":
         for name in BENCHES:
             run_bench(name, options.quick)

@@ -81,7 +81,7 @@ class PromptSet:
         return {"source": self.source, "digest": self.digest, "classes": sizes}
 
 
-def load_prompts(count: int = 64, data: Path | None = None) -> PromptSet:
+def load_prompts(count: int, data: Path | None = None) -> PromptSet:
     """Makes the classes.
 
     Args:

@@ -1,0 +1,210 @@
+"""What the saved results say, each beside the bar it is held against and the command that measures it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench import targets
+from bench.instructions import TOLERANCE
+
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of the table.
+
+    Attributes:
+        what: what was measured.
+        figure: the result, with its unit.
+        bar: what it must reach; empty if it is held against nothing.
+        holds: whether it does; None without a bar.
+        bench: the benchmark that measures it.
+    """
+
+    what: str
+    figure: str
+    bar: str
+    holds: bool | None
+    bench: str
+
+    @property
+    def command(self) -> str:
+        """What reproduces the figure."""
+        return f"python -m bench {self.bench}"
+
+
+def list_claims(results: Mapping[str, Result]) -> list[Claim]:
+    """Every claim for which there is a result."""
+    makers: Mapping[str, Callable[[Result], Iterator[Claim]]] = {
+        "kernels": _kernels,
+        "peers": _peers,
+        "rpc": _rpc,
+        "instructions": _instructions,
+    }
+    return [claim for bench, make in makers.items() if bench in results for claim in make(results[bench])]
+
+
+def _kernels(result: Result) -> Iterator[Claim]:
+    decision = result["decision"]
+    lengths = list(targets.DECISION_US)
+    names = _slashed(f"{int(length):,}" for length in lengths)
+    p50 = [decision[length]["route"]["p50_ns"] / 1000 for length in lengths]
+    bars = list(targets.DECISION_US.values())
+    yield Claim(
+        f"decision in process, p50, {names} word pieces",
+        f"{_slashed(map(_short, p50))} µs",
+        f"{_slashed(map(_short, bars))} µs",
+        all(time <= bar for time, bar in zip(p50, bars, strict=True)),
+        "kernels",
+    )
+    ratios = [decision[length]["p99_over_p50"]["median"] for length in lengths]
+    yield Claim(
+        "its p99 over its p50",
+        _slashed(map(_short, ratios)),
+        f"at most {_short(targets.P99_OVER_P50)}",
+        all(ratio <= targets.P99_OVER_P50 for ratio in ratios),
+        "kernels",
+    )
+    slopes = {script: entry["ns_per_byte"]["median"] for script, entry in result["beyond_windows"].items()}
+    yield Claim(
+        f"what a byte beyond the windows adds, {_slashed(slopes)}",
+        f"{_slashed(map(_short, slopes.values()))} ns",
+        f"at most {_short(targets.NS_PER_BYTE)} ns",
+        all(slope <= targets.NS_PER_BYTE for slope in slopes.values()),
+        "kernels",
+    )
+    cold = [entry["p50_ns"] / 1000 for entry in result["cold_decision"].values()]
+    names = _slashed(f"{int(length):,}" for length in result["cold_decision"])
+    yield Claim(
+        f"decision in process with cold caches, p50, {names} word pieces",
+        f"{_slashed(map(_short, cold))} µs",
+        "",
+        None,
+        "kernels",
+    )
+    many = result["route_many"]["route_many"]["p50_ns"] / 1000
+    yield Claim("`route_many`, mixed prompts", f"{_short(many)} µs a prompt", "", None, "kernels")
+
+
+def _peers(result: Result) -> Iterator[Claim]:
+    length = targets.MODEL2VEC_CLASS
+    entry = result["lengths"][length]
+    arms, ratios = entry["arms"], entry["ratios"]
+
+    def against(mine: str, theirs: str) -> str:
+        return f"{_short(arms[mine]['p50_ns'] / 1000)} against {_short(arms[theirs]['p50_ns'] / 1000)} µs"
+
+    same = ratios["model2vec / tokenise and pool"]["median"]
+    yield Claim(
+        f"tokenise and pool against model2vec's `encode`, same table, {length} pieces, one prompt a call",
+        f"{_short(same)} times faster ({against('tokenise and pool', 'model2vec')})",
+        f"{_short(targets.MODEL2VEC_RATIO)} times",
+        same >= targets.MODEL2VEC_RATIO,
+        "peers",
+    )
+    for what, name, mine, theirs in (
+        (
+            "the same, our word cache off",
+            "model2vec / tokenise and pool, no cache",
+            "tokenise and pool, no cache",
+            "model2vec",
+        ),
+        (
+            f"the whole decision against model2vec's `encode`, {length} pieces",
+            "model2vec / decision",
+            "decision",
+            "model2vec",
+        ),
+        (
+            f"tokenising against Hugging Face `tokenizers`, {length} pieces, one prompt a call",
+            "tokenizers / wordpiece",
+            "wordpiece",
+            "tokenizers",
+        ),
+    ):
+        figure = f"{_short(ratios[name]['median'])} times faster ({against(mine, theirs)})"
+        yield Claim(what, figure, "", None, "peers")
+    # In batches the others use all cores, so that the wall time is not the whole of their cost.
+    batch = "model2vec batch / tokenise and pool batch"
+    cpu = arms["model2vec, batch"]["cpu_ns"] / arms["tokenise and pool, batch"]["cpu_ns"]
+    yield Claim(
+        f"tokenise and pool against model2vec's `encode`, {length} pieces, {result['batch']} prompts a call",
+        f"{_short(ratios[batch]['median'])} times faster, {_short(cpu)} times less CPU "
+        f"({against('tokenise and pool, batch', 'model2vec, batch')} a prompt)",
+        "",
+        None,
+        "peers",
+    )
+    agreement = result["agreement"]
+    yield Claim(
+        "the answers of these agree",
+        f"same pieces on {agreement['prompts_with_equal_pieces']:,} prompts, "
+        f"least cosine {agreement['least_cosine']:.6f} on {agreement['prompts_with_equal_vectors']:,}",
+        f"all; {targets.LEAST_COSINE}",
+        # A run in which they do not agree saves no result.
+        agreement["least_cosine"] >= targets.LEAST_COSINE,
+        "peers",
+    )
+
+
+def _rpc(result: Result) -> Iterator[Claim]:
+    cells = [cell for cell in result["cells"] if cell["class"] == targets.RPC_CLASS]
+    at_once = f"{_slashed(str(cell['concurrency']) for cell in cells)} calls at once"
+    ratios = [cell["cpu_ratio"]["route / echo"]["median"] for cell in cells]
+    yield Claim(
+        f"CPU a call of `Route` over that of a grpcio aio echo, {targets.RPC_CLASS} pieces, {at_once}",
+        _slashed(map(_short, ratios)),
+        f"at most {_short(targets.RPC_CPU_RATIO)}",
+        all(ratio <= targets.RPC_CPU_RATIO for ratio in ratios),
+        "rpc",
+    )
+    lean = [cell["cpu_ratio"]["route / lean echo"]["median"] for cell in cells]
+    yield Claim("the same over an echo tuned as our server is", _slashed(map(_short, lean)), "", None, "rpc")
+    for what, key, unit in (
+        ("CPU a call", "server_cpu_us", " µs"),
+        ("calls a second, one worker", "calls_per_s", ""),
+        ("latency, p50", "p50_us", " µs"),
+        ("latency, p99", "p99_us", " µs"),
+    ):
+        mine, theirs = (
+            _slashed(_short(cell["arms"][name][key]) for cell in cells) for name in ("route", "echo")
+        )
+        yield Claim(f"{what}, {at_once}", f"{mine}{unit} (echo {theirs}{unit})", "", None, "rpc")
+    share = max(arm["h2load_core_share"] for cell in result["cells"] for arm in cell["arms"].values())
+    yield Claim(
+        "the load generator's greatest share of a core",
+        f"{share:.2f}",
+        f"at most {targets.H2LOAD_CORE_SHARE}",
+        share <= targets.H2LOAD_CORE_SHARE,
+        "rpc",
+    )
+
+
+def _instructions(result: Result) -> Iterator[Claim]:
+    counts = result["instructions_per_decision"]
+    names = _slashed(f"{int(length):,}" for length in counts)
+    compared = result["baseline"]
+    figure = f"{_slashed(_short(count / 1000) for count in counts.values())} thousand"
+    if compared is not None:
+        figure += f" ({_slashed(f'{change:+.1%}' for change in compared['changes'].values())})"
+    yield Claim(
+        f"instructions of a decision in process, {names} word pieces",
+        figure,
+        "" if compared is None else f"at most {TOLERANCE:.0%} above the baseline",
+        None if compared is None else compared["holds"],
+        "instructions --check",
+    )
+
+
+def _slashed(parts: Iterator[str] | Sequence[str] | Mapping[str, Any] | Any) -> str:
+    return " / ".join(parts)
+
+
+def _short(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    if value >= 100:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    return f"{float(f'{value:.3g}'):g}"
