@@ -1,0 +1,1 @@
+"""The Complete use-case. No gRPC types."""

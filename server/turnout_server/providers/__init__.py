@@ -1,0 +1,1 @@
+"""One adapter a wire format, behind one narrow protocol."""
