@@ -9,7 +9,10 @@ from setuptools import Extension, setup
 DEBUG = os.environ.get("TURNOUT_DEBUG") == "1"
 CORE = "fastpath/turnout_fastpath"
 # Roots of import packages, and the folders in them that hold compiled files.
-ROOTS = {"fastpath": ["turnout_fastpath"], "server": ["turnout_server/doors/compiled"]}
+ROOTS = {
+    "fastpath": ["turnout_fastpath"],
+    "server": ["turnout_server/doors/compiled", "turnout_server/doors/decision_port"],
+}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": DEBUG,
@@ -26,7 +29,7 @@ extensions = [
     Extension(
         ".".join(source.relative_to(root).with_suffix("").parts),
         [str(source)],
-        include_dirs=[CORE],
+        include_dirs=[CORE, str(Path(root, folder))],
         define_macros=[("TURNOUT_DEBUG", "1")] if DEBUG else [],
         extra_compile_args=[*COMPILE, "-ffp-contract=off", "-Wno-unused-function"],
         extra_link_args=SANITISE,

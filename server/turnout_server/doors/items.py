@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from turnout.v1.routing_pb2 import RouteRequest, RouteResponse, RouteResult
-from turnout_fastpath import Decision, Request
+from turnout.v1.routing_pb2 import (
+    RouteBatchRequest,
+    RouteRequest,
+    RouteResponse,
+    RouteResult,
+    RouteStreamRequest,
+    RouteStreamResponse,
+)
+from turnout_fastpath import Decision, Reason, Request, RouteError
 
 from turnout_server.doors.codec import MAX_TEXT_BYTES, read_request, write_response
 from turnout_server.doors.compiled import codec as compiled
@@ -17,12 +24,18 @@ from turnout_server.doors.errors import (
     MalformedRequestError,
     describe_failure,
 )
-from turnout_server.doors.wire import Bulky, Malformed, parser
+from turnout_server.doors.wire import Bulky, Malformed, parser, salvage_payloads
 from turnout_server.observability.decision_log import DecisionLog
 from turnout_server.observability.metrics import ERRORS, STAGE, Metrics
 from turnout_server.routing import Router
 
-_parse = parser(RouteRequest)
+MAX_CORRELATION_BYTES = 128
+
+Received: TypeAlias = "RouteRequest | Bulky[RouteRequest] | Malformed"
+ReceivedBatch: TypeAlias = "RouteBatchRequest | Bulky[RouteBatchRequest] | Malformed"
+ReceivedItem: TypeAlias = "RouteStreamRequest | Bulky[RouteStreamRequest] | Malformed"
+
+parse_any_request = parser(RouteRequest)
 
 
 class Deadline:
@@ -42,6 +55,13 @@ class Judged(NamedTuple):
 
     decision: Decision
     message: RouteRequest
+
+
+class JudgedItem(NamedTuple):
+    """What became of one item of a stream."""
+
+    correlation_id: str
+    result: Judged | Failure
 
 
 class ItemDecider:
@@ -86,9 +106,7 @@ class ItemDecider:
         request = self._read(message, deadline.remaining_s())
         return Judged(self._router.decide_uncounted(request), message)
 
-    def judge_all(
-        self, messages: Iterable[RouteRequest | Bulky[RouteRequest] | Malformed], deadline: Deadline
-    ) -> list[Judged | Failure]:
+    def judge_all(self, messages: Iterable[Received], deadline: Deadline) -> list[Judged | Failure]:
         """Decisions, or why there is none, in order; a passed deadline ends all.
 
         Raises:
@@ -107,6 +125,31 @@ class ItemDecider:
             except Exception as error:
                 results.append(describe_failure(error))
         return results
+
+    def judge_item(self, message: ReceivedItem, deadline: Deadline) -> JudgedItem:
+        """What becomes of one item of a stream; a passed deadline ends the stream.
+
+        Raises:
+            DeadlineExceededError: no time is left.
+        """
+        if isinstance(message, Malformed):
+            # Paths of an item are those of its request, as in a unary call.
+            error: Exception = MalformedRequestError(message.field.removeprefix("request."))
+            return JudgedItem(_salvage_correlation(message), describe_failure(error))
+        item = message.message if isinstance(message, Bulky) else message
+        size = len(item.correlation_id.encode())
+        if size > MAX_CORRELATION_BYTES:
+            limit = f"{MAX_CORRELATION_BYTES} bytes"
+            error = RouteError(Reason.INVALID_FIELD, "correlation_id", value=f"{size} bytes", limit=limit)
+            return JudgedItem("", describe_failure(error))
+        [result] = self.judge_all([item.request], deadline)
+        return JudgedItem(item.correlation_id, result)
+
+    def write_item(self, item: JudgedItem) -> RouteStreamResponse:
+        """Writes one result of a stream."""
+        response = RouteStreamResponse(correlation_id=item.correlation_id)
+        self.write_result(item.result, response.result)
+        return response
 
     def write(self, judged: Judged, response: RouteResponse) -> RouteResponse:
         """Counts a decision, fills an empty response with it, and logs it if it is drawn."""
@@ -149,13 +192,44 @@ class ItemDecider:
         return response
 
 
+def read_batch(message: ReceivedBatch, limit: int) -> list[Received]:
+    """The requests of a batch; of one that does not parse as a whole, only those at fault are malformed.
+
+    Raises:
+        RouteError: there are none, or more than `limit`.
+        MalformedRequestError: no request can be told from the others.
+    """
+    if isinstance(message, Malformed):
+        payloads = salvage_payloads(message.data, RouteBatchRequest.REQUESTS_FIELD_NUMBER)
+        requests = [parse_any_request(payload) for payload in payloads]
+        if not any(isinstance(request, Malformed) for request in requests):
+            raise MalformedRequestError(message.field)
+    else:
+        requests = list((message.message if isinstance(message, Bulky) else message).requests)
+    if not 1 <= len(requests) <= limit:
+        given = f"{len(requests)} requests"
+        raise RouteError(Reason.INVALID_FIELD, "requests", value=given, limit=f"1 to {limit} requests")
+    return requests
+
+
+def _salvage_correlation(malformed: Malformed) -> str:
+    """The correlation of a stream's item that does not parse as a whole; empty if it cannot be read."""
+    payloads = salvage_payloads(malformed.data, RouteStreamRequest.CORRELATION_ID_FIELD_NUMBER)
+    if not payloads or len(payloads[-1]) > MAX_CORRELATION_BYTES:
+        return ""
+    try:
+        return payloads[-1].decode()
+    except UnicodeDecodeError:
+        return ""
+
+
 def parse_request(data: bytes) -> RouteRequest:
     """The message.
 
     Raises:
         MalformedRequestError: the bytes are none.
     """
-    message = _parse(data)
+    message = parse_any_request(data)
     if isinstance(message, Malformed):
         raise MalformedRequestError(message.field)
     return message.message if isinstance(message, Bulky) else message
