@@ -191,8 +191,8 @@ def test_the_page_is_fresh() -> None:
     assert committed == markdown(), "run `python -m turnout_server.settings_page docs/settings.md`"
 
 
-def test_one_worker_needs_no_state_file(tmp_path: Path) -> None:
-    assert create_state_file(Settings(), tmp_path) is None
+def test_one_process_needs_no_state_file(tmp_path: Path) -> None:
+    assert create_state_file(Settings(decision_port=None), tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -203,7 +203,8 @@ def test_a_named_state_file_is_left_to_the_core(tmp_path: Path) -> None:
 
 
 def test_workers_get_a_state_file_of_their_own(tmp_path: Path) -> None:
-    first, second = (create_state_file(Settings(workers=2), tmp_path) for _ in range(2))
+    # One worker and the decision port's process share it too.
+    first, second = (create_state_file(given, tmp_path) for given in (Settings(workers=2), Settings()))
     assert first is not None
     assert second is not None
     assert first != second

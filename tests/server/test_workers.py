@@ -36,14 +36,14 @@ PATIENCE_S = 60.0
 class Process:
     """`turnout serve` in a process of its own, and what it logs."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, environ: dict[str, str] | None = None) -> None:
         if "--decision-port" not in arguments:
             arguments = (*arguments, "--decision-port", "off")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "turnout_server.cli", "serve", "--host", "127.0.0.1", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
         )
         self.events: list[dict[str, Any]] = []
         self._lines: queue.Queue[bytes | None] = queue.Queue()
@@ -56,6 +56,17 @@ class Process:
         for line in self.process.stdout:
             self._lines.put(line)
         self._lines.put(None)
+
+    def wait_for_each(self, *events: str) -> None:
+        """Waits for events of these names, in any order."""
+        missing = set(events)
+        while missing:
+            line = self._lines.get(timeout=PATIENCE_S)
+            assert line is not None, f"the process ended before {missing}; it logged {self.events}"
+            with contextlib.suppress(ValueError):
+                found = json.loads(line)
+                self.events.append(found)
+                missing.discard(found["event"])
 
     def wait_for(self, event: str, count: int = 1) -> dict[str, Any]:
         """The next `count` events of a name; the last of them."""
@@ -106,9 +117,11 @@ class Process:
 def launch(bundle: Path, policy: Path) -> Iterator[Any]:
     started: list[Process] = []
 
-    def start(*arguments: str) -> Process:
+    def start(*arguments: str, environ: dict[str, str] | None = None) -> Process:
         common = ("--bundle", str(bundle), "--policy", str(policy), "--port", "0", "--metrics-port", "0")
-        process = Process(*common, "--drain-grace-s", "0", "--reload-poll-s", "3600", *arguments)
+        process = Process(
+            *common, "--drain-grace-s", "0", "--reload-poll-s", "3600", *arguments, environ=environ
+        )
         started.append(process)
         return process
 
@@ -175,6 +188,90 @@ def test_one_process(launch: Any) -> None:
     names = [event["event"] for event in process.events]
     assert names[-2:] == ["draining_started", "serving_stopped"]
     assert "secret" not in json.dumps(process.events)
+
+
+def test_both_ports_of_one_service(launch: Any) -> None:
+    process = launch("--decision-port", "0")
+    ports = process.wait_for("supervising_started")
+    process.wait_for_each("serving_started", "deciding_started")
+    assert len(process.workers()) == 2
+    with connected(ports["port"]) as (main,), connected(ports["decision_port"]) as (decision,):
+        answers = [route(channel) for channel in (main, decision, main, decision)]
+        assert len({answer.digest for answer in answers}) == 1
+    until_metrics_say(ports["metrics_port"], 'turnout_coverage_total{outcome="decided"} 4.0')
+    process.process.send_signal(signal.SIGHUP)
+    process.wait_for("config_unchanged", 2)
+    assert process.end() == 0
+
+
+def test_the_decision_ports_process_is_started_anew(launch: Any) -> None:
+    process = launch("--decision-port", "0")
+    ports = process.wait_for("supervising_started")
+    deciding = process.wait_for("deciding_started")
+    process.workers()
+    with connected(ports["decision_port"]) as (channel,):
+        assert route(channel).tier
+    # What it sends behind its first decision comes behind its word that it is ready.
+    until_metrics_say(ports["metrics_port"], 'turnout_coverage_total{outcome="decided"} 1.0')
+    os.kill(deciding["pid"], signal.SIGKILL)
+    assert process.wait_for("worker_ended")["worker"] == "decision"
+    assert process.wait_for("deciding_started")["decision_port"] == ports["decision_port"]
+    with connected(ports["decision_port"]) as (channel,):
+        assert route(channel).tier
+    assert process.end() == 0
+
+
+def test_the_decision_port_alone(launch: Any, tmp_path: Path) -> None:
+    path = tmp_path / "decide.sock"
+    process = launch("--decision-only", "--decision-port", "0", "--decision-socket", str(path))
+    deciding = process.wait_for("deciding_started")
+    with connected(deciding["decision_port"]) as (channel,):
+        assert route(channel, "a secret prompt").tier
+    with grpc.insecure_channel(f"unix:{path}") as channel:
+        assert route(channel).tier
+    assert fetch(deciding["metrics_port"], "/readyz") == "ready\n"
+    until_metrics_say(deciding["metrics_port"], 'turnout_coverage_total{outcome="decided"} 2.0')
+    process.process.send_signal(signal.SIGHUP)
+    process.wait_for("config_unchanged")
+    assert process.end() == 0
+    assert not path.exists()
+    names = [event["event"] for event in process.events]
+    assert names[-2:] == ["draining_started", "deciding_stopped"]
+    assert "secret" not in json.dumps(process.events)
+
+
+def test_without_nghttp2_the_main_port_serves(launch: Any, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        """
+import sys, types
+
+class Listener:
+    def __init__(self, *_, **__):
+        raise module.LibraryMissingError("libnghttp2.so.14")
+
+module = types.ModuleType("turnout_server.doors.decision_port.listener")
+module.Listener = Listener
+module.LibraryMissingError = type("LibraryMissingError", (OSError,), {})
+sys.modules[module.__name__] = module
+"""
+    )
+    environ = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    process = launch("--decision-port", "0", environ=environ)
+    port = process.wait_for("supervising_started")["port"]
+    unavailable = process.wait_for("worker_unavailable")
+    assert "the decision port needs libnghttp2.so.14" in unavailable["cause"]
+    with connected(port) as (channel,):
+        assert route(channel).tier
+    assert process.end() == 0
+    alone = launch("--decision-only", "--decision-port", "0", environ=environ)
+    alone.finish_log()
+    assert alone.process.wait(PATIENCE_S) == 1
+
+
+def test_decision_only_needs_the_decision_port(launch: Any) -> None:
+    process = launch("--decision-only", "--decision-port", "off")
+    process.finish_log()
+    assert process.process.wait(PATIENCE_S) == 2
 
 
 def test_ctrl_c_drains_too(launch: Any) -> None:

@@ -164,17 +164,6 @@ async def test_an_empty_stream_is_no_error(running_port: RunningPort) -> None:
     assert [answer async for answer in running_port.stub.RouteStream(iter([]))] == []
 
 
-async def test_a_passed_deadline_is_told(running_port: RunningPort) -> None:
-    channel = running_port.channel
-    # Set by hand: a client gives up by itself.
-    call = channel.unary_unary("/turnout.v1.RoutingService/Route", None, None)
-    code, message, _ = await outcome(call(b"\n\x01x", metadata=[("grpc-timeout", "1n")]))
-    assert (code, message) == (
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        "the deadline passed before a decision was made",
-    )
-
-
 async def test_too_little_time_leaves_rules_only(running_port: RunningPort) -> None:
     response = await running_port.stub.Route(RouteRequest(prompt="x", policy="hasty"), timeout=30)
     assert response.status == 3
@@ -219,24 +208,6 @@ async def test_a_drain_finishes_what_is_under_way(port_settings: Settings, log: 
         await stream.done_writing()
         assert await stream.code() is grpc.StatusCode.OK
         await draining
-
-
-async def test_overload_is_refused_with_a_time_to_come_back(port_settings: Settings, log: object) -> None:
-    settings = dataclasses.replace(port_settings, max_in_flight=1)
-    async with started_port(settings) as running:
-        request = RouteRequest(prompt="why " * 100_000)
-        results = await asyncio.gather(*(outcome(running.stub.Route(request)) for _ in range(50)))
-        codes = [result[0] for result in results]
-        shed = codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED)
-        assert 0 < shed < 50
-        assert all(isinstance(code, str) or code is grpc.StatusCode.RESOURCE_EXHAUSTED for code in codes)
-        assert running.count("turnout_coverage", "shed") == shed
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await asyncio.gather(*(running.stub.Route(request) for _ in range(50)))
-        metadata = trailers(caught.value)
-        assert 50 <= int(metadata["grpc-retry-pushback-ms"]) <= 150
-        assert b"OVERLOADED" in metadata["grpc-status-details-bin"]
-        assert b"RetryInfo" in metadata["grpc-status-details-bin"]
 
 
 async def test_compressed_messages_are_refused(running_port: RunningPort) -> None:
@@ -353,18 +324,3 @@ async def test_cancelled_calls_leave_nothing(running_port: RunningPort) -> None:
     labels = ("bidi_stream", "turnout.v1.RoutingService", "RouteStream")
     ended = sum(running_port.count("grpc_server_handled", *labels, code) for code in ("OK", "CANCELLED"))
     assert ended == running_port.count("grpc_server_started", *labels)
-
-
-async def test_descriptors_are_given_back(port_settings: Settings, log: object) -> None:
-    def descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
-    async with started_port(port_settings) as warm:
-        await warm.stub.Route(RouteRequest(prompt="x"))
-        await warm.hang_up()
-    before = descriptors()
-    for _ in range(5):
-        async with started_port(dataclasses.replace(port_settings, decision_threads=2)) as running:
-            await running.stub.Route(RouteRequest(prompt="x"))
-            await running.hang_up()
-    assert descriptors() <= before + 2

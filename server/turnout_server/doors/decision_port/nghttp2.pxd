@@ -60,6 +60,7 @@ cdef extern from "nghttp2_api.h" nogil:
     void h2_option_del(nghttp2_option*)
     void h2_option_set_no_auto_window_update(nghttp2_option*, int)
     void h2_option_set_no_closed_streams(nghttp2_option*, int)
+    void (*h2_option_set_stream_reset_rate_limit)(nghttp2_option*, uint64_t, uint64_t)
     int h2_session_server_new2(nghttp2_session**, const nghttp2_session_callbacks*, void*, const nghttp2_option*)
     void h2_session_del(nghttp2_session*)
     ssize_t h2_session_mem_recv(nghttp2_session*, const uint8_t*, size_t)

@@ -135,6 +135,9 @@ typedef int (*nghttp2_close_callback)(nghttp2_session *, int32_t, uint32_t, void
 NGHTTP2_FUNCTIONS(NGHTTP2_DECLARE)
 #undef NGHTTP2_DECLARE
 
+/* Since 1.57, and in older ones that distributions have mended. */
+static void (*h2_option_set_stream_reset_rate_limit)(nghttp2_option *, uint64_t, uint64_t);
+
 /* Loads the library once. NULL, or what is missing: the library itself or one of its functions. */
 static const char *nghttp2_load(void) {
   static int is_loaded;
@@ -146,6 +149,8 @@ static const char *nghttp2_load(void) {
   if ((h2_##name = (result(*) arguments)dlsym(library, "nghttp2_" #name)) == NULL) return "nghttp2_" #name;
   NGHTTP2_FUNCTIONS(NGHTTP2_FIND)
 #undef NGHTTP2_FIND
+  h2_option_set_stream_reset_rate_limit =
+      (void (*)(nghttp2_option *, uint64_t, uint64_t))dlsym(library, "nghttp2_option_set_stream_reset_rate_limit");
   is_loaded = 1;
   return NULL;
 }

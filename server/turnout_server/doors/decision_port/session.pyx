@@ -24,7 +24,6 @@ cdef enum:
     HEADER_OVERHEAD_BYTES = 32   # RFC 9113, section 6.5.2
     MAX_CONTINUATIONS = 16
     MAX_EMPTY_FRAMES = 1000
-    RESETS_PER_S = 33            # of nghttp2's own defence against rapid resets
     MAX_PING_STRIKES = 2
 
 
@@ -262,6 +261,9 @@ cdef int session_prepare(thread_t* thread) noexcept nogil:
     h2_session_callbacks_set_on_stream_close_callback(callbacks, <void*> on_stream_close)
     h2_option_set_no_auto_window_update(option, 1)
     h2_option_set_no_closed_streams(option, 1)
+    if h2_option_set_stream_reset_rate_limit != NULL:
+        # Its own defence, where it has one, is set for servers to which a reset request is dear.
+        h2_option_set_stream_reset_rate_limit(option, RESET_BURST, RESETS_PER_S)
     thread.callbacks = callbacks
     thread.option = option
     return 0
