@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from turnout_server.completion.tokens import TokenCounts
 from turnout_server.providers.anthropic_request import JsonPlan, JsonWay, build_body, plan_json
 from turnout_server.providers.chat import (
@@ -26,6 +24,7 @@ from turnout_server.providers.chat import (
 from turnout_server.providers.encoding import base_address, http_request
 from turnout_server.providers.json_fields import (
     WireError,
+    as_arguments,
     as_count,
     as_list,
     as_object,
@@ -113,7 +112,7 @@ class _Block:
 
     __slots__ = ("arguments_seen", "input", "is_answer", "tool_index")
 
-    def __init__(self, tool_index: int | None = None, is_answer: bool = False, given: object = None) -> None:
+    def __init__(self, tool_index: int | None = None, is_answer: bool = False, given: str = "") -> None:
         self.tool_index = tool_index
         self.is_answer = is_answer
         self.input = given
@@ -185,7 +184,7 @@ class AnthropicReader:
         match block.get("type"):
             case "tool_use":
                 name = as_text(block.get("name"), "name")
-                given = as_object(block.get("input"), "input")
+                given = as_arguments(block.get("input"))
                 if _is_answer(self._plan, name):
                     self._blocks[index] = _Block(is_answer=True, given=given)
                     return []
@@ -226,7 +225,7 @@ class AnthropicReader:
         if block is None or block.arguments_seen:
             return []
         # No deltas: the arguments are those of the block's start, mostly none.
-        return self._arguments(index, orjson.dumps(block.input).decode())
+        return self._arguments(index, block.input)
 
     def _message_delta(self, root: dict[str, Any]) -> list[StreamEvent]:
         delta = as_object(root.get("delta"), "delta")
@@ -287,7 +286,7 @@ def _tool_call(block: dict[str, Any]) -> ToolCall:
     return ToolCall(
         id=as_text(block.get("id"), "id"),
         name=as_text(block.get("name"), "name"),
-        arguments_json=orjson.dumps(as_object(block.get("input"), "input")).decode(),
+        arguments_json=as_arguments(block.get("input")),
     )
 
 

@@ -12,10 +12,12 @@ from turnout_server.providers.protocol import Clock, Limits
 class CallTimer:
     """Counts from its construction; asyncio's clock does the waiting, the injected one says what is left."""
 
-    __slots__ = ("_clock", "_content_seen", "_expired", "_held_at", "_limits", "_since")
+    __slots__ = ("_clock", "_content_seen", "_expired", "_first_s", "_held_at", "_limits", "_since")
 
-    def __init__(self, limits: Limits, clock: Clock) -> None:
+    def __init__(self, limits: Limits, clock: Clock, *, stream: bool) -> None:
         self._limits = limits
+        whole = None if stream else limits.response_s
+        self._first_s = limits.first_token_s if whole is None else whole
         self._clock = clock
         self._since = clock()
         self._held_at = self._since
@@ -40,22 +42,14 @@ class CallTimer:
         deadline = self._limits.deadline
         return limit_s if deadline is None else min(limit_s, deadline - self._clock())
 
-    def opening(self, *, stream: bool) -> asyncio.Timeout:
-        """For sending and waiting for headers."""
-        limits = self._limits
-        limit_s = limits.first_token_s
-        if not stream and limits.response_s is not None:
-            limit_s = limits.response_s
-        return self._timeout(limit_s, FaultKind.FIRST_TOKEN_TIMEOUT)
-
     def waiting(self, limit_s: float | None = None) -> asyncio.Timeout:
-        """For one read: until the first content from the start, then from the content before.
+        """For one wait: until the first content from the start, then from the content before.
 
         Args:
             limit_s: a lower limit between pieces of content, in seconds.
         """
         if not self._content_seen:
-            return self._timeout(self._limits.first_token_s, FaultKind.FIRST_TOKEN_TIMEOUT)
+            return self._timeout(self._first_s, FaultKind.FIRST_TOKEN_TIMEOUT)
         inter_token_s = self._limits.inter_token_s
         return self._timeout(min(inter_token_s, limit_s or inter_token_s), FaultKind.STALLED)
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-import orjson
-
 from turnout_server.completion.tokens import TokenCounts
 from turnout_server.providers.chat import (
     ChatResponse,
@@ -27,6 +25,7 @@ from turnout_server.providers.encoding import base_address, http_request
 from turnout_server.providers.gemini_request import build_body
 from turnout_server.providers.json_fields import (
     WireError,
+    as_arguments,
     as_count,
     as_list,
     as_logprob,
@@ -183,7 +182,7 @@ class GeminiReader:
             # Older models give none; the response's own id makes it unique over the conversation's turns.
             as_text(called.get("id"), "id") or f"{self._request_id or 'call'}-{index}",
             as_text(called.get("name"), "name"),
-            orjson.dumps(as_object(called.get("args"), "args")).decode(),
+            as_arguments(called.get("args")),
             as_text(part.get("thoughtSignature"), "thoughtSignature"),
         )
 

@@ -56,7 +56,7 @@ class HttpProvider:
 
     async def complete(self, call: ProviderCall) -> ChatResponse:
         """See `Provider.complete`."""
-        timer = CallTimer(call.limits, self._clock)
+        timer = CallTimer(call.limits, self._clock, stream=False)
         encoded = self._encode(call, stream=False)
         async with AsyncExitStack() as stack:
             exchange, encoded = await self._open(stack, call, encoded, timer, stream=False)
@@ -76,7 +76,7 @@ class HttpProvider:
 
     async def stream(self, call: ProviderCall) -> AsyncGenerator[StreamEvent, None]:
         """See `Provider.stream`."""
-        timer = CallTimer(call.limits, self._clock)
+        timer = CallTimer(call.limits, self._clock, stream=True)
         encoded = self._encode(call, stream=True)
         reader = self._wire.reader(call)
         partial: list[str] = []
@@ -84,6 +84,8 @@ class HttpProvider:
         async with AsyncExitStack() as stack:
             exchange, encoded = await self._open(stack, call, encoded, timer, stream=True)
             request_id = _request_id(exchange)
+            if not _is_event_stream(exchange):
+                raise await self._no_stream(exchange, call, timer)
             events = EventStream(exchange, reader, timer, MAX_BODY_BYTES)
             try:
                 while (found := await events.more()) is not None:
@@ -124,24 +126,23 @@ class HttpProvider:
         self, stack: AsyncExitStack, call: ProviderCall, encoded: Encoded, timer: CallTimer, *, stream: bool
     ) -> tuple[Exchange, Encoded]:
         """A successful response's headers; a rejected key is read again once, for it may have been rotated."""
-        exchange = await self._send(stack, call, encoded, timer, stream=stream)
+        exchange = await self._send(stack, call, encoded, timer)
         if exchange.status == 401 and call.target.key is not None and call.target.key.reread():
             await stack.aclose()
             encoded = self._encode(call, stream=stream)
-            exchange = await self._send(stack, call, encoded, timer, stream=stream)
+            exchange = await self._send(stack, call, encoded, timer)
         if not 200 <= exchange.status < 300:
             raise await self._http_error(exchange, timer)
         return exchange, encoded
 
     async def _send(
-        self, stack: AsyncExitStack, call: ProviderCall, encoded: Encoded, timer: CallTimer, *, stream: bool
+        self, stack: AsyncExitStack, call: ProviderCall, encoded: Encoded, timer: CallTimer
     ) -> Exchange:
-        limits = call.limits
-        connect_s = timer.clip(limits.connect_s)
+        connect_s = timer.clip(call.limits.connect_s)
         if connect_s <= 0:
             raise UpstreamError(FaultKind.DEADLINE)
         try:
-            async with timer.opening(stream=stream):
+            async with timer.waiting():
                 return await stack.enter_async_context(self._transport.open(encoded.http, connect_s))
         except TransportError as error:
             raise UpstreamError(
@@ -161,7 +162,6 @@ class HttpProvider:
         self, exchange: Exchange, timer: CallTimer, limit_bytes: int, *, whole: bool = True
     ) -> bytes:
         body = bytearray()
-        timer.content()
         while True:
             try:
                 async with timer.waiting():
@@ -178,6 +178,17 @@ class HttpProvider:
                 if whole:
                     raise _fault(FaultKind.MALFORMED, exchange, request_id=_request_id(exchange))
                 return bytes(body[:limit_bytes])
+
+    async def _no_stream(self, exchange: Exchange, call: ProviderCall, timer: CallTimer) -> UpstreamError:
+        """What a success is that says to be no event stream: an error told in JSON, or not the wire format."""
+        request_id = _request_id(exchange)
+        body = await self._read_body(exchange, timer, MAX_ERROR_BYTES, whole=False)
+        with suppress(WireError):
+            try:
+                self._wire.decode(body, call)
+            except UpstreamTold as told:
+                return self._told(exchange, told, request_id)
+        return _fault(FaultKind.MALFORMED, exchange, request_id=request_id)
 
     def _told(self, exchange: Exchange, told: UpstreamTold, request_id: str) -> UpstreamError:
         return self._error(exchange, classify(200, told.error), request_id)
@@ -212,6 +223,12 @@ def _with_partial(
     error.content_seen = content_seen
     error.usage = reader.usage
     return error
+
+
+def _is_event_stream(exchange: Exchange) -> bool:
+    """True unless the type says otherwise; some servers do not give one."""
+    told = exchange.headers.get("content-type", "").lower()
+    return not told.startswith(("application/json", "text/html"))
 
 
 def _request_id(exchange: Exchange) -> str:

@@ -46,6 +46,11 @@ def as_text(value: object, place: str) -> str:
     return value
 
 
+def as_arguments(value: object) -> str:
+    """A tool call's arguments as JSON text; whatever the model wrote, for the gates to judge."""
+    return value if isinstance(value, str) else orjson.dumps({} if value is None else value).decode()
+
+
 def as_count(value: object) -> int:
     """A count of at least 0. What is no count is 0: a provider's odd statistics shall not lose an answer."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -26,6 +26,7 @@ from turnout_server.providers.dialects import OPENAI, Dialect
 from turnout_server.providers.encoding import base_address, http_request
 from turnout_server.providers.json_fields import (
     WireError,
+    as_arguments,
     as_count,
     as_list,
     as_logprob,
@@ -265,8 +266,13 @@ def _tool_call(entry: dict[str, Any]) -> ToolCall:
     return ToolCall(
         id=as_text(entry.get("id"), "id"),
         name=as_text(function.get("name"), "name"),
-        arguments_json=as_text(function.get("arguments"), "arguments"),
+        arguments_json=_arguments(function.get("arguments")),
     )
+
+
+def _arguments(value: object) -> str:
+    """As text; some servers give an object. None are none yet: a stream's first delta mostly has none."""
+    return "" if value is None else as_arguments(value)
 
 
 def _logprobs(told: object) -> tuple[TokenLogprob, ...]:
