@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Any
 
 from turnout_server.providers.chat import (
-    CacheLifetime,
     ChatRequest,
     FormatKind,
     MediaKind,
@@ -28,6 +27,8 @@ from turnout_server.providers.encoding import (
     JSON_INSTRUCTION,
     SCHEMA_INSTRUCTION,
     base64_of,
+    limit_markers,
+    mark_cached,
     output_limit,
     parse_arguments,
     parse_schema,
@@ -37,7 +38,6 @@ from turnout_server.providers.wire import NotCarried
 
 # The wire format wants a limit; this one where neither request nor deployment has one.
 DEFAULT_MAX_TOKENS = 4096
-MAX_CACHE_MARKERS = 4
 ANSWER_TOOL = "answer_in_json"
 MAX_TEMPERATURE = 1.0
 
@@ -45,7 +45,7 @@ MAX_TEMPERATURE = 1.0
 _ADAPTIVE = re.compile(
     r"claude-(?:opus-4-[7-9]|(?:opus|sonnet|haiku|fable|mythos)-(?:[5-9]|\d\d)|mythos-preview)"
 )
-# Models without `output_config.format`, and without `output_config.effort`.
+# Models without `output_config.format` and strict tools, and without `output_config.effort`.
 _NO_FORMAT = re.compile(r"claude-(?:[123]|instant|(?:opus|sonnet)-4(?:-0|-20\d{6}|$))")
 _NO_EFFORT = re.compile(
     r"claude-(?:[123]|instant|(?:opus|sonnet)-4(?:-0|-1|-20\d{6}|$)|(?:sonnet|haiku)-4-5)"
@@ -115,7 +115,7 @@ def build_body(call: ProviderCall, ignored: list[str], *, stream: bool) -> dict[
     }
     if system := _system(request, plan):
         body["system"] = system
-    _add_tools(body, request, plan)
+    _add_tools(body, request, call.target.model, plan)
     _add_output_config(body, call, plan, ignored)
     _add_sampling(body, call, ignored)
     if request.stop:
@@ -130,13 +130,6 @@ def build_body(call: ProviderCall, ignored: list[str], *, stream: bool) -> dict[
     return body
 
 
-def _mark(block: dict[str, Any], cache: CacheLifetime | None) -> dict[str, Any]:
-    if cache is not None:
-        ttl = {"ttl": "1h"} if cache is CacheLifetime.ONE_HOUR else {}
-        block["cache_control"] = {"type": "ephemeral", **ttl}
-    return block
-
-
 def _system(request: ChatRequest, plan: JsonPlan) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     for message in request.messages:
@@ -144,11 +137,11 @@ def _system(request: ChatRequest, plan: JsonPlan) -> list[dict[str, Any]]:
             continue
         for part in message.parts:
             if isinstance(part, TextPart) and part.text:
-                blocks.append(_mark({"type": "text", "text": part.text}, part.cache))
+                blocks.append(mark_cached({"type": "text", "text": part.text}, part.cache))
         if blocks:
-            _mark(blocks[-1], message.cache)
+            mark_cached(blocks[-1], message.cache)
     if blocks:
-        _mark(blocks[-1], request.cache_prefix)
+        mark_cached(blocks[-1], request.cache_prefix)
     if plan.way is JsonWay.INSTRUCTION:
         wanted = request.response_format
         instruction = JSON_INSTRUCTION
@@ -168,7 +161,7 @@ def _messages(request: ChatRequest) -> list[dict[str, Any]]:
         blocks = _blocks(message, f"messages[{index}]")
         if not blocks:
             continue
-        _mark(blocks[-1], message.cache)
+        mark_cached(blocks[-1], message.cache)
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += blocks
         else:
@@ -179,7 +172,7 @@ def _messages(request: ChatRequest) -> list[dict[str, Any]]:
 def _blocks(message: Message, place: str) -> list[dict[str, Any]]:
     # Empty text is refused.
     blocks = [
-        _mark(_part(part, f"{place}.parts[{index}]"), part.cache)
+        mark_cached(_part(part, f"{place}.parts[{index}]"), part.cache)
         for index, part in enumerate(message.parts)
         if not isinstance(part, TextPart) or part.text
     ]
@@ -217,7 +210,7 @@ def _source(part: MediaPart) -> dict[str, Any]:
     return {"type": "base64", "media_type": part.media_type, "data": base64_of(part)}
 
 
-def _add_tools(body: dict[str, Any], request: ChatRequest, plan: JsonPlan) -> None:
+def _add_tools(body: dict[str, Any], request: ChatRequest, model: str, plan: JsonPlan) -> None:
     tools: list[dict[str, Any]] = []
     for index, tool in enumerate(request.tools):
         wire: dict[str, Any] = {
@@ -226,7 +219,7 @@ def _add_tools(body: dict[str, Any], request: ChatRequest, plan: JsonPlan) -> No
         }
         if tool.description:
             wire["description"] = tool.description
-        if tool.strict:
+        if tool.strict and not _NO_FORMAT.match(model):
             wire["strict"] = True
         tools.append(wire)
     choice = request.tool_choice
@@ -240,7 +233,7 @@ def _add_tools(body: dict[str, Any], request: ChatRequest, plan: JsonPlan) -> No
     if not tools:
         return
     if "system" not in body:
-        _mark(tools[-1], request.cache_prefix)
+        mark_cached(tools[-1], request.cache_prefix)
     body["tools"] = tools
     if not choice.parallel and wanted["type"] != "none":
         wanted["disable_parallel_tool_use"] = True
@@ -283,19 +276,9 @@ def _add_sampling(body: dict[str, Any], call: ProviderCall, ignored: list[str]) 
 
 
 def _limit_markers(body: dict[str, Any]) -> None:
-    """At most four markers, the first and the last ones; none of an hour after one of five minutes."""
     blocks = [*body.get("tools", ()), *body.get("system", ())]
     for turn in body["messages"]:
         for block in turn["content"]:
             inner = block.get("content")
             blocks += [*(inner if isinstance(inner, list) else ()), block]
-    marked = [block for block in blocks if "cache_control" in block]
-    for block in marked[1 : max(len(marked) - MAX_CACHE_MARKERS + 1, 1)]:
-        del block["cache_control"]
-    short = False
-    for block in marked:
-        if (marker := block.get("cache_control")) is None:
-            continue
-        if short:
-            marker.pop("ttl", None)
-        short = short or "ttl" not in marker
+    limit_markers(blocks)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from turnout_server.providers.chat import ChatRequest, MediaPart
+from turnout_server.providers.chat import CacheLifetime, ChatRequest, MediaPart
 from turnout_server.providers.protocol import ProviderCall
 from turnout_server.providers.transport import HttpRequest
 from turnout_server.providers.wire import Encoded, NotCarried
@@ -19,6 +19,8 @@ JSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json"}
 # For wire formats, and models, that cannot be held to JSON by other means. Gates check the answer in any case.
 JSON_INSTRUCTION = "Answer with one JSON object and nothing else."
 SCHEMA_INSTRUCTION = "Answer with JSON that fits this JSON Schema and nothing else:\n"
+
+MAX_CACHE_MARKERS = 4
 
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 _MAX_FORMAT_NAME = 64
@@ -83,6 +85,31 @@ def parse_arguments(text: str, place: str) -> dict[str, Any]:
         NotCarried: the model wrote something else.
     """
     return parse_schema(text.strip(), place)
+
+
+def mark_cached(block: dict[str, Any], cache: CacheLifetime | None) -> dict[str, Any]:
+    """The block itself, marked as the end of a cached prefix in Anthropic's way, if a lifetime is given."""
+    if cache is not None:
+        ttl = {"ttl": str(cache)} if cache is CacheLifetime.ONE_HOUR else {}
+        block["cache_control"] = {"type": "ephemeral", **ttl}
+    return block
+
+
+def limit_markers(blocks: list[dict[str, Any]]) -> None:
+    """Leaves at most four markers, the first and the last ones, and none of an hour after one of five minutes.
+
+    https://platform.claude.com/docs/en/build-with-claude/prompt-caching
+    """
+    marked = [block for block in blocks if "cache_control" in block]
+    for block in marked[1 : max(len(marked) - MAX_CACHE_MARKERS + 1, 1)]:
+        del block["cache_control"]
+    short = False
+    for block in marked:
+        if (marker := block.get("cache_control")) is None:
+            continue
+        if short:
+            marker.pop("ttl", None)
+        short = short or "ttl" not in marker
 
 
 def base64_of(part: MediaPart) -> str:

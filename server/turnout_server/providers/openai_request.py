@@ -5,10 +5,10 @@ https://developers.openai.com/api/reference/resources/chat
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from turnout_server.providers.chat import (
-    CacheLifetime,
     ChatRequest,
     FormatKind,
     MediaKind,
@@ -26,6 +26,8 @@ from turnout_server.providers.encoding import (
     base64_of,
     data_uri,
     format_name,
+    limit_markers,
+    mark_cached,
     output_limit,
     parse_schema,
 )
@@ -42,10 +44,13 @@ def build_body(call: ProviderCall, dialect: Dialect, ignored: list[str], *, stre
         NotCarried: something that cannot be left out.
     """
     request = call.request
+    turns = _mark_prefix(request) if dialect.cache_control else request.messages
     messages = [
-        _message(message, dialect, ignored, f"messages[{index}]")
-        for index, message in enumerate(request.messages)
+        _message(message, dialect, ignored, f"messages[{index}]") for index, message in enumerate(turns)
     ]
+    if dialect.cache_control:
+        contents = [wire["content"] for wire in messages if isinstance(wire["content"], list)]
+        limit_markers([block for content in contents for block in content])
     body: dict[str, Any] = {"model": call.target.model, "messages": messages}
     _add_tools(body, request, dialect, ignored)
     _add_format(body, call, dialect)
@@ -108,16 +113,21 @@ def _content(message: Message, dialect: Dialect, place: str) -> str | list[dict[
     wires = [_part(part, f"{place}.parts[{index}]") for index, part in enumerate(parts)]
     if dialect.cache_control:
         for part, wire in zip(parts, wires, strict=True):
-            _mark(wire, part.cache)
+            mark_cached(wire, part.cache)
         if wires:
-            _mark(wires[-1], message.cache)
+            mark_cached(wires[-1], message.cache)
     return wires
 
 
-def _mark(wire: dict[str, Any], cache: CacheLifetime | None) -> None:
-    if cache is not None:
-        ttl = {"ttl": str(cache)} if cache is CacheLifetime.ONE_HOUR else {}
-        wire["cache_control"] = {"type": "ephemeral", **ttl}
+def _mark_prefix(request: ChatRequest) -> tuple[Message, ...]:
+    """The messages, the last of the system prompt marked as the prefix wants it."""
+    messages = list(request.messages)
+    for index in reversed(range(len(messages))):
+        if messages[index].role in (Role.SYSTEM, Role.DEVELOPER):
+            cache = messages[index].cache or request.cache_prefix
+            messages[index] = replace(messages[index], cache=cache)
+            break
+    return tuple(messages)
 
 
 def _part(part: Part, place: str) -> dict[str, Any]:
