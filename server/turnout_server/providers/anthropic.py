@@ -72,20 +72,22 @@ class AnthropicWire:
         native = as_text(root.get("stop_reason"), "stop_reason")
         if not native:
             raise WireError("stop_reason: none")
+        # Beside a tool that holds the answer, text would spoil it; models mostly write none then.
+        forced = plan.way is JsonWay.FORCED_TOOL
         text: list[str] = []
         reasoning: list[str] = []
         calls: list[ToolCall] = []
         for entry in as_list(root.get("content"), "content"):
             block = as_object(entry, "content")
             match block.get("type"):
-                case "text":
+                case "text" if not forced:
                     text.append(as_text(block.get("text"), "text"))
                 case "thinking":
                     reasoning.append(as_text(block.get("thinking"), "thinking"))
                 case "tool_use":
                     called = _tool_call(block)
                     if _is_answer(plan, called.name):
-                        text = [called.arguments_json]
+                        text.append(called.arguments_json)
                     else:
                         calls.append(called)
                 case _:
@@ -193,21 +195,24 @@ class AnthropicReader:
                 return [ToolCallDelta(self._tool_calls - 1, as_text(block.get("id"), "id"), name)]
             case "thinking" | "redacted_thinking":
                 return [ReasoningDelta(as_text(block.get("thinking"), "thinking"))]
-            case "text" if text := as_text(block.get("text"), "text"):
-                return [TextDelta(text)]
+            case "text":
+                return self._text(as_text(block.get("text"), "text"))
             case _:
                 return []
 
     def _delta(self, index: int, delta: dict[str, Any]) -> list[StreamEvent]:
         match delta.get("type"):
-            case "text_delta" if text := as_text(delta.get("text"), "text"):
-                return [TextDelta(text)]
+            case "text_delta":
+                return self._text(as_text(delta.get("text"), "text"))
             case "thinking_delta":
                 return [ReasoningDelta(as_text(delta.get("thinking"), "thinking"))]
             case "input_json_delta":
                 return self._arguments(index, as_text(delta.get("partial_json"), "partial_json"))
             case _:
                 return []
+
+    def _text(self, text: str) -> list[StreamEvent]:
+        return [TextDelta(text)] if text and self._plan.way is not JsonWay.FORCED_TOOL else []
 
     def _arguments(self, index: int, text: str) -> list[StreamEvent]:
         block = self._blocks.get(index)
