@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ KEEPALIVE_S = 30.0
 DNS_TTL_S = 60
 # Read into memory ahead of the consumer; then the socket waits.
 READ_AHEAD_BYTES = 1 << 16
+LARGE_BODY_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -98,7 +100,8 @@ class AiohttpTransport:
     async def _send(self, request: HttpRequest, connect_s: float, flight: _Flight) -> aiohttp.ClientResponse:
         return await self._opened().post(
             URL(request.url, encoded=True),
-            data=request.body,
+            # In pieces where it is large: aiohttp would write it in one turn of the loop, and warns of that.
+            data=request.body if len(request.body) <= LARGE_BODY_BYTES else io.BytesIO(request.body),
             headers=request.headers,
             allow_redirects=False,
             proxy=self._proxy,
