@@ -91,6 +91,15 @@ async def test_silence_is_bounded_and_scaled() -> None:
         assert finished - held >= 0.012
 
 
+async def test_the_first_token_takes_its_time() -> None:
+    async with FaultServer(time_factor=0.001) as upstream:
+        await ask(upstream.port, Wire.ANTHROPIC, Fault.SLOW_FIRST_TOKEN, stream=True)
+        seen = upstream.ledger.requests[0]
+        held, token = seen.at(Moment.HELD), seen.at(Moment.FIRST_TOKEN)
+        assert held is not None and token is not None
+        assert token - held >= 0.02
+
+
 async def test_the_test_ends_a_wait() -> None:
     async with FaultServer() as upstream, Line(upstream.port) as line:
         await begin(line, f"{Fault.SLOW_FIRST_TOKEN}.mine")
