@@ -13,6 +13,12 @@ def numbered_tokens(count: int = TOKENS) -> tuple[str, ...]:
     return tuple(f"t{number:02d} " for number in range(1, count + 1))
 
 
+def split_words(text: str) -> tuple[str, ...]:
+    """Words with the space after each; joined, the text. None for an empty one."""
+    *words, last = text.split(" ")
+    return (*(word + " " for word in words), *([last] if last else []))
+
+
 class Finish(Enum):
     """Why an answer ended."""
 
@@ -102,6 +108,5 @@ class Answer:
     @classmethod
     def of(cls, text: str, *, finish: Finish = Finish.STOP) -> Answer:
         """An answer of this text, a word a token."""
-        words = text.split(" ")
-        tokens = tuple(word + " " for word in words[:-1]) + tuple(words[-1:])
+        tokens = split_words(text)
         return cls(tokens=tokens, finish=finish, usage=Usage(output_text=len(tokens)))

@@ -61,10 +61,7 @@ async def _rate_limited_retry_info(exchange: Exchange) -> None:
 
 
 async def _outage(exchange: Exchange) -> None:
-    if exchange.down:
-        await exchange.complain(Problem.UNAVAILABLE)
-    else:
-        await answer(exchange)
+    await BEHAVIOURS[exchange.down or Fault.ORDINARY](exchange)
 
 
 async def _content_policy(exchange: Exchange) -> None:

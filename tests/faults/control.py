@@ -19,8 +19,8 @@ async def serve(server: FaultServer, connection: Connection, request: HttpReques
     """Answers one request for control; it does not count in the ledger.
 
     GET /control/seen: the ledger. POST /control/clear: forget it. POST /control/play with `model`, `fault`, `times`
-    and `text` (all but the model optional). POST /control/down and /control/up: the outage. POST /control/release with
-    `model`, or without for all. POST /control/drop-idle.
+    and `text` (all but the model optional). POST /control/down, with `fault` or without for 503, and /control/up: the
+    outage. POST /control/release with `model`, or without for all. POST /control/drop-idle.
     """
     try:
         fields = json.loads(request.body or b"{}")
@@ -44,8 +44,10 @@ def _do(server: FaultServer, action: str, fields: dict[str, Any]) -> dict[str, A
             fault = BY_NAME[fields.get("fault", Fault.ORDINARY)]
             answer = Answer.of(fields["text"]) if "text" in fields else None
             server.play(fields["model"], fault, times=fields.get("times"), answer=answer)
-        case "down" | "up":
-            server.down = action == "down"
+        case "down":
+            server.down = BY_NAME[fields.get("fault", Fault.UNAVAILABLE)]
+        case "up":
+            server.down = None
         case "release":
             server.release(fields.get("model"))
         case "drop-idle":

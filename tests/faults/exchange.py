@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from tests.faults.answer import Answer
 from tests.faults.connection import Connection
+from tests.faults.fault import Fault
 from tests.faults.ledger import Ledger, Moment, SeenRequest
 from tests.faults.wire import Call, Event, Part, Problem, Reply, Wire, WireFormat
 
@@ -29,7 +30,7 @@ class Exchange:
         ledger: where it counts.
         time_factor: real seconds of waiting for each second that a fault says.
         retry_after_s: what a rate limit says to wait, in seconds.
-        down: whether the test says that the upstream is down.
+        down: what an outage plays while the test says that the upstream is down; None: it is up.
         clock: the time of day, in seconds, for headers.
     """
 
@@ -41,7 +42,7 @@ class Exchange:
     ledger: Ledger
     time_factor: float
     retry_after_s: float
-    down: bool
+    down: Fault | None
     clock: Callable[[], float]
     _first_of_array: bool = True
 

@@ -89,7 +89,7 @@ class Fault(StrEnum):
     )
     OUTAGE = (
         "outage",
-        "503 while the test says that the upstream is down; an answer before and after.",
+        "503, or another fault of the test's choice, while the test says that it is down; else an answer.",
         "served throughout; back on this deployment after the outage",
     )
     UNAUTHORIZED = "unauthorized", "401.", "no retry here; another deployment serves"

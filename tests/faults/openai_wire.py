@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tests.faults.answer import Answer, Finish, Usage
+from tests.faults.answer import Answer, Finish, Usage, split_words
 from tests.faults.wire import CREATED_S, Call, Event, Part, Problem, Reply, Wire, compact, event, require
 
 # Azure names the model in the path.
@@ -145,9 +145,8 @@ class OpenAIWire:
         for token in answer.tokens:
             logprobs = _logprobs([token]) if call.logprobs else None
             yield _chunk(call, Part.TOKEN, {"content": token}, logprobs=logprobs)
-        if answer.refusal:
-            for word in answer.refusal.split(" "):
-                yield _chunk(call, Part.OTHER, {"refusal": word + " "})
+        for piece in split_words(answer.refusal):
+            yield _chunk(call, Part.OTHER, {"refusal": piece})
         for index, one in enumerate(answer.tool_calls):
             function = {"name": one.name, "arguments": ""}
             opening = {"index": index, "id": one.id, "type": "function", "function": function}

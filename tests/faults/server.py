@@ -55,7 +55,8 @@ class FaultServer:
     """A fake upstream on a loopback port, for `async with`.
 
     A model's name picks its fault: the fault's value, or that, a dot and a label, so that each test may have its own
-    count of it. `play` gives any other name a part.
+    count of it, over all wires. `play` gives any other name a part. While `down` is set, every model of the fault
+    OUTAGE plays that.
 
     Args:
         port: 0 for any that is free.
@@ -78,7 +79,7 @@ class FaultServer:
         self.time_factor = time_factor
         self.retry_after_s = retry_after_s
         self.clock = clock
-        self.down = False
+        self.down: Fault | None = None
         self.ledger = Ledger(monotonic)
         self._roles: dict[str, Role] = {}
         self._connections: set[Connection] = set()
