@@ -84,6 +84,10 @@ def test_the_client_knows_neither_engine_nor_service() -> None:
     assert offenders(CLIENT, {"numpy", "onnxruntime", "turnout_fastpath", "turnout_server"}) == []
 
 
+def test_the_fault_wall_knows_nothing_of_what_is_tested_against_it() -> None:
+    assert offenders(ROOT / "tests/faults", {"grpc", "turnout", "turnout_fastpath", "turnout_server"}) == []
+
+
 @pytest.mark.parametrize("folder", [FASTPATH, SERVER, CLIENT], ids=lambda folder: folder.name)
 def test_heavy_packages_are_for_training_alone(folder: Path) -> None:
     assert offenders(folder, HEAVY, but=FASTPATH / "training") == []

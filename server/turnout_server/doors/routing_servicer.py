@@ -29,8 +29,8 @@ from turnout_server.doors.errors import (
     abort,
     describe_failure,
 )
-from turnout_server.doors.items import Deadline, ItemDecider
-from turnout_server.doors.wire import Bulky, Malformed, parser, salvage_payloads
+from turnout_server.doors.items import Deadline, ItemDecider, parse_request
+from turnout_server.doors.wire import BULKY_BYTES, Bulky, Malformed, parser, salvage_payloads
 from turnout_server.observability.metrics import COVERAGE, ERRORS, HANDLED, HANDLING, STARTED, Metrics
 
 SERVICE = "turnout.v1.RoutingService"
@@ -82,7 +82,8 @@ class RoutingDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._stream = Method("RouteStream", metrics, streams=True)
         unary, streaming = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         self._handlers: dict[str, Handler] = {
-            self._route.path: unary(self.route, _parse_request, RouteResponse.SerializeToString),
+            # Bytes both ways: parsed and written by compiled code.
+            self._route.path: unary(self.route),
             self._batch.path: unary(
                 self.route_batch, parser(RouteBatchRequest), RouteBatchResponse.SerializeToString
             ),
@@ -104,22 +105,18 @@ class RoutingDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             return handler
         return self._refusals[handler_call_details.method]
 
-    async def route(self, message: Received, context: Context) -> RouteResponse:
+    async def route(self, data: bytes, context: Context) -> bytes:
         """Decides one request."""
         began = perf_counter()
         method = self._route
         method.started.value += 1
         try:
-            if type(message) is RouteRequest:
-                response = self._decider.decide(message, context.time_remaining())
-            elif isinstance(message, Bulky):
-                deadline = Deadline(context.time_remaining())
-                result = await asyncio.to_thread(self._decider.judge, message.message, deadline)
-                response = RouteResponse()
-                self._decider.write(result, response)
+            if len(data) <= BULKY_BYTES:
+                response = self._decider.decide(data, context.time_remaining())
             else:
-                assert isinstance(message, Malformed)
-                raise MalformedRequestError(message.field)
+                deadline = Deadline(context.time_remaining())
+                judged = await asyncio.to_thread(lambda: self._decider.judge(parse_request(data), deadline))
+                response = self._decider.write(judged, RouteResponse()).SerializeToString()
         except asyncio.CancelledError:
             method.count_ended("CANCELLED")
             raise
