@@ -198,7 +198,8 @@ def _codes_of(error: dict[str, Any]) -> list[str]:
         error.get("status"),
         error.get("type"),
     ]
-    return [code for code in found if isinstance(code, str) and _CODE.fullmatch(code)]
+    # A status in the place of a code says nothing new.
+    return [code for code in found if isinstance(code, str) and _CODE.fullmatch(code) and not code.isdigit()]
 
 
 def _google_reasons(details: object) -> list[object]:

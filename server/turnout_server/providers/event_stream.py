@@ -10,8 +10,9 @@ from turnout_server.providers.sse import SseError, SseSplitter
 from turnout_server.providers.transport import Exchange, TransportError
 from turnout_server.providers.wire import StreamReader, UpstreamTold
 
-# After the finish reason only counts and the end mark may come; the answer is whole without them.
-TAIL_S = 1.0
+# After the finish reason only counts and the end mark may come; the answer is whole without them. A gateway may take
+# a second to count, as LiteLLM's does on its first stream, and an exact bill is worth that.
+TAIL_S = 5.0
 
 
 class StreamBroken(Exception):

@@ -94,7 +94,7 @@ BAD_KEY = {"@type": "t/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
         (500, google(500, "INTERNAL"), K.SERVER_ERROR, "INTERNAL"),
         (500, [google(500, "INTERNAL")], K.SERVER_ERROR, "INTERNAL"),
         (403, {"error": {"code": 403, "message": "", "metadata": {"reasons": ["x"]}}}, K.CONTENT_POLICY, ""),
-        (429, {"error": {"message": "", "type": "throttling_error", "code": "429"}}, K.RATE_LIMITED, None),
+        (429, {"error": {"message": "", "type": "throttling_error", "code": "429"}}, K.RATE_LIMITED, "throttling_error"),
         (429, {"error": {"type": "api_error"}}, K.RATE_LIMITED, "api_error"),
         (498, {"error": "flex tier is full"}, K.OVERLOADED, ""),
         (307, {}, K.CONFIGURATION, ""),
