@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import pytest
+import uvloop
 from turnout_server.providers.aiohttp_transport import AiohttpTransport
 from turnout_server.providers.faults import FaultKind
 from turnout_server.providers.transport import HttpRequest, TransportError
@@ -274,3 +276,31 @@ async def test_closing_leaves_nothing_open() -> None:
         await transport.close()
         async with asyncio.timeout(5):
             await gone.wait()
+
+
+Scenario = Callable[[AiohttpTransport], Awaitable[None]]
+SCENARIOS: list[Scenario] = [
+    test_a_read_body_keeps_its_connection,
+    test_half_a_body_is_a_cut,
+    test_half_a_chunked_body_is_a_cut,
+    partial(test_a_kept_connection_that_was_closed_is_stale, by_reset=True),
+    partial(test_a_kept_connection_that_was_closed_is_stale, by_reset=False),
+    test_a_handshake_that_takes_too_long,
+    test_small_writes_leave_at_once,
+    partial(test_cancelling_aborts_the_socket, phase="headers"),
+    partial(test_cancelling_aborts_the_socket, phase="body"),
+    test_cancelling_does_not_wait_for_a_large_request_to_be_sent,
+]
+
+
+@pytest.mark.parametrize("number", range(len(SCENARIOS)))
+def test_the_servers_own_loop_does_the_same(number: int) -> None:
+    async def run() -> None:
+        transport = AiohttpTransport()
+        try:
+            async with asyncio.timeout(30):
+                await SCENARIOS[number](transport)
+        finally:
+            await transport.close()
+
+    uvloop.run(run())
