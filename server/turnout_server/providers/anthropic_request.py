@@ -32,6 +32,7 @@ from turnout_server.providers.encoding import (
     output_limit,
     parse_arguments,
     parse_schema,
+    system_parts,
 )
 from turnout_server.providers.protocol import ProviderCall
 from turnout_server.providers.wire import NotCarried
@@ -115,15 +116,17 @@ def build_body(call: ProviderCall, ignored: list[str], *, stream: bool) -> dict[
     }
     if system := _system(request, plan):
         body["system"] = system
-    _add_tools(body, request, call.target.model, plan)
+    _add_tools(body, call, plan, ignored)
     _add_output_config(body, call, plan, ignored)
     _add_sampling(body, call, ignored)
     if request.stop:
         body["stop_sequences"] = list(request.stop)
+    if any(message.name for message in request.messages):
+        ignored.append("messages.name")
     if request.seed is not None:
         ignored.append("seed")
     if request.wants_logprobs:
-        ignored.append("logprobs")
+        ignored.append("top_logprobs")
     if stream:
         body["stream"] = True
     _limit_markers(body)
@@ -132,13 +135,10 @@ def build_body(call: ProviderCall, ignored: list[str], *, stream: bool) -> dict[
 
 def _system(request: ChatRequest, plan: JsonPlan) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
-    for message in request.messages:
-        if message.role not in (Role.SYSTEM, Role.DEVELOPER):
-            continue
-        for part in message.parts:
-            if isinstance(part, TextPart) and part.text:
-                blocks.append(mark_cached({"type": "text", "text": part.text}, part.cache))
-        if blocks:
+    for message, part in system_parts(request):
+        if part.text:
+            blocks.append(mark_cached({"type": "text", "text": part.text}, part.cache))
+        if blocks and part is message.parts[-1]:
             mark_cached(blocks[-1], message.cache)
     if blocks:
         mark_cached(blocks[-1], request.cache_prefix)
@@ -210,7 +210,8 @@ def _source(part: MediaPart) -> dict[str, Any]:
     return {"type": "base64", "media_type": part.media_type, "data": base64_of(part)}
 
 
-def _add_tools(body: dict[str, Any], request: ChatRequest, model: str, plan: JsonPlan) -> None:
+def _add_tools(body: dict[str, Any], call: ProviderCall, plan: JsonPlan, ignored: list[str]) -> None:
+    request, model = call.request, call.target.model
     tools: list[dict[str, Any]] = []
     for index, tool in enumerate(request.tools):
         wire: dict[str, Any] = {
@@ -219,7 +220,9 @@ def _add_tools(body: dict[str, Any], request: ChatRequest, model: str, plan: Jso
         }
         if tool.description:
             wire["description"] = tool.description
-        if tool.strict and not _NO_FORMAT.match(model):
+        if tool.strict and _NO_FORMAT.match(model):
+            ignored.append("tools.strict")
+        elif tool.strict:
             wire["strict"] = True
         tools.append(wire)
     choice = request.tool_choice

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
-from turnout_server.providers.chat import CacheLifetime, ChatRequest, MediaPart
+from turnout_server.providers.chat import CacheLifetime, ChatRequest, MediaPart, Message, Role, TextPart
 from turnout_server.providers.protocol import ProviderCall
 from turnout_server.providers.transport import HttpRequest
 from turnout_server.providers.wire import Encoded, NotCarried
@@ -49,7 +49,8 @@ def http_request(
     """A request of this body, whose accepted type is an event stream where one is asked for."""
     accept = {"Accept": "text/event-stream" if stream else "application/json"}
     return Encoded(
-        HttpRequest(url, {**JSON_HEADERS, **accept, **headers}, orjson.dumps(body)), tuple(ignored)
+        HttpRequest(url, {**JSON_HEADERS, **accept, **headers}, orjson.dumps(body)),
+        tuple(dict.fromkeys(ignored)),
     )
 
 
@@ -85,6 +86,21 @@ def parse_arguments(text: str, place: str) -> dict[str, Any]:
         NotCarried: the model wrote something else.
     """
     return parse_schema(text.strip(), place)
+
+
+def system_parts(request: ChatRequest) -> Iterator[tuple[Message, TextPart]]:
+    """The texts of the operator's messages, for wire formats that take those apart from the conversation.
+
+    Raises:
+        NotCarried: a part is no text.
+    """
+    for index, message in enumerate(request.messages):
+        if message.role not in (Role.SYSTEM, Role.DEVELOPER):
+            continue
+        for number, part in enumerate(message.parts):
+            if not isinstance(part, TextPart):
+                raise NotCarried(f"messages[{index}].parts[{number}]", "a system message is text alone")
+            yield message, part
 
 
 def mark_cached(block: dict[str, Any], cache: CacheLifetime | None) -> dict[str, Any]:

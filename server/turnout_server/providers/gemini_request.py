@@ -20,7 +20,13 @@ from turnout_server.providers.chat import (
     TextPart,
     ToolChoiceMode,
 )
-from turnout_server.providers.encoding import base64_of, output_limit, parse_arguments, parse_schema
+from turnout_server.providers.encoding import (
+    base64_of,
+    output_limit,
+    parse_arguments,
+    parse_schema,
+    system_parts,
+)
 from turnout_server.providers.protocol import ProviderCall
 
 # Stands for the signature of a call that another model made; Gemini 3 refuses calls without any.
@@ -67,6 +73,8 @@ def build_body(call: ProviderCall, ignored: list[str]) -> dict[str, Any]:
     body: dict[str, Any] = {"contents": _contents(request, needs_signature=_needs_signature(call))}
     if system := _system(request):
         body["systemInstruction"] = {"parts": system}
+    if any(message.name for message in request.messages):
+        ignored.append("messages.name")
     _add_tools(body, request, ignored)
     if config := _generation_config(call, ignored):
         body["generationConfig"] = config
@@ -78,13 +86,7 @@ def _needs_signature(call: ProviderCall) -> bool:
 
 
 def _system(request: ChatRequest) -> list[dict[str, Any]]:
-    return [
-        {"text": part.text}
-        for message in request.messages
-        if message.role in (Role.SYSTEM, Role.DEVELOPER)
-        for part in message.parts
-        if isinstance(part, TextPart) and part.text
-    ]
+    return [{"text": part.text} for _, part in system_parts(request) if part.text]
 
 
 def _contents(request: ChatRequest, *, needs_signature: bool) -> list[dict[str, Any]]:
@@ -168,7 +170,7 @@ def _add_tools(body: dict[str, Any], request: ChatRequest, ignored: list[str]) -
             config["allowedFunctionNames"] = [choice.name]
         body["toolConfig"] = {"functionCallingConfig": config}
     if not choice.parallel:
-        ignored.append("parallel_tool_calls")
+        ignored.append("tool_choice.parallel")
 
 
 def _generation_config(call: ProviderCall, ignored: list[str]) -> dict[str, Any]:

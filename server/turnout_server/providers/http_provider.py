@@ -28,7 +28,8 @@ ERROR_BODY_S = 1.0
 DRAIN_S = 0.05
 
 _REQUEST_ID_HEADERS = ("request-id", "x-request-id", "apim-request-id", "x-goog-request-id")
-_MAX_ID_CHARS = 128
+# Names that a provider gives are kept with every attempt.
+MAX_ID_CHARS = 256
 
 
 class HttpProvider:
@@ -70,8 +71,9 @@ class HttpProvider:
             raise _fault(FaultKind.MALFORMED, exchange, request_id=request_id) from None
         return replace(
             response,
-            request_id=response.request_id or request_id,
-            ignored=(*encoded.ignored, *response.ignored),
+            request_id=(response.request_id or request_id)[:MAX_ID_CHARS],
+            model_version=response.model_version[:MAX_ID_CHARS],
+            ignored=encoded.ignored,
         )
 
     async def stream(self, call: ProviderCall) -> AsyncGenerator[StreamEvent, None]:
@@ -107,8 +109,9 @@ class HttpProvider:
             finished = reader.finish()
             yield replace(
                 finished,
-                request_id=finished.request_id or request_id,
-                ignored=(*encoded.ignored, *finished.ignored),
+                request_id=(finished.request_id or request_id)[:MAX_ID_CHARS],
+                model_version=finished.model_version[:MAX_ID_CHARS],
+                ignored=encoded.ignored,
             )
             await _drain(exchange)
 
@@ -234,5 +237,5 @@ def _is_event_stream(exchange: Exchange) -> bool:
 def _request_id(exchange: Exchange) -> str:
     for name in _REQUEST_ID_HEADERS:
         if found := exchange.headers.get(name):
-            return found[:_MAX_ID_CHARS]
+            return found[:MAX_ID_CHARS]
     return ""

@@ -72,11 +72,14 @@ def build_body(call: ProviderCall, dialect: Dialect, ignored: list[str], *, stre
     return body
 
 
-def _set(body: dict[str, Any], name: str, value: object, taken: bool, ignored: list[str]) -> None:
+def _set(
+    body: dict[str, Any], name: str, value: object, taken: bool, ignored: list[str], field: str = ""
+) -> None:
+    """Sets what the dialect takes; else names the request's field, which mostly has the same name."""
     if taken:
         body[name] = value
     else:
-        ignored.append(name)
+        ignored.append(field or name)
 
 
 def _message(message: Message, dialect: Dialect, ignored: list[str], place: str) -> dict[str, Any]:
@@ -89,7 +92,7 @@ def _message(message: Message, dialect: Dialect, ignored: list[str], place: str)
     else:
         wire["content"] = None
     if message.name:
-        _set(wire, "name", message.name, dialect.message_names, ignored)
+        _set(wire, "name", message.name, dialect.message_names, ignored, "messages.name")
     if message.role is Role.TOOL:
         wire["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
@@ -166,8 +169,8 @@ def _add_tools(body: dict[str, Any], request: ChatRequest, dialect: Dialect, ign
         }
         if tool.description:
             function["description"] = tool.description
-        if tool.strict and dialect.strict_tools:
-            function["strict"] = True
+        if tool.strict:
+            _set(function, "strict", True, dialect.strict_tools, ignored, "tools.strict")
         body["tools"].append({"type": "function", "function": function})
     choice = request.tool_choice
     if choice.mode is ToolChoiceMode.NAMED:
@@ -175,7 +178,8 @@ def _add_tools(body: dict[str, Any], request: ChatRequest, dialect: Dialect, ign
     elif choice.mode is not ToolChoiceMode.AUTO:
         body["tool_choice"] = str(choice.mode)
     if not choice.parallel:
-        _set(body, "parallel_tool_calls", False, dialect.parallel_tool_calls, ignored)
+        taken = dialect.parallel_tool_calls
+        _set(body, "parallel_tool_calls", False, taken, ignored, "tool_choice.parallel")
 
 
 def _add_format(body: dict[str, Any], call: ProviderCall, dialect: Dialect) -> None:
@@ -211,6 +215,6 @@ def _add_sampling(body: dict[str, Any], call: ProviderCall, dialect: Dialect, ig
         _set(body, "top_p", request.top_p, free, ignored)
     if request.wants_logprobs:
         taken = free and dialect.logprobs
-        _set(body, "logprobs", True, taken, ignored)
+        _set(body, "logprobs", True, taken, ignored, "top_logprobs")
         if taken and request.top_logprobs:
             body["top_logprobs"] = request.top_logprobs

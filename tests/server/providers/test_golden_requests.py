@@ -12,6 +12,7 @@ from turnout_server.providers.chat import (
     Message,
     ResponseFormat,
     Role,
+    TextPart,
     Tool,
     ToolCall,
 )
@@ -90,6 +91,14 @@ BROKEN_CALL = ToolCall("call_1", "f", '{"a":')
             "gemini",
             ChatRequest((Message(Role.ASSISTANT, tool_calls=(BROKEN_CALL,)),)),
             "messages[0].tool_calls[0].arguments_json",
+        ),
+        *(
+            (
+                provider,
+                ChatRequest((Message(Role.USER), Message(Role.SYSTEM, (TextPart("a"), OGG)))),
+                "messages[1].parts[1]",
+            )
+            for provider in ("anthropic", "gemini")
         ),
         *(
             (
