@@ -38,7 +38,8 @@ class Dialect:
         cache_key: True if it takes `prompt_cache_key`.
         cache_control: True if it takes Anthropic's markers on content parts.
         reasoning_effort: True if it takes `reasoning_effort`.
-        fixed_sampling: models that refuse `temperature`, `top_p` and `logprobs`; None: none does.
+        effort_models: where set, only models that it matches take `reasoning_effort`.
+        fixed_sampling: models that refuse `temperature`, `top_p`, `logprobs` and `stop`; None: none does.
     """
 
     name: str
@@ -58,12 +59,14 @@ class Dialect:
     cache_key: bool = False
     cache_control: bool = False
     reasoning_effort: bool = True
+    effort_models: re.Pattern[str] | None = None
     fixed_sampling: re.Pattern[str] | None = None
 
 
 # OpenAI's reasoning models. https://developers.openai.com/api/docs/guides/reasoning
 _REASONING = re.compile(r"(?:o\d|gpt-(?:[5-9]|\d\d))(?!.*-chat)")
-# https://console.groq.com/docs/structured-outputs
+# https://console.groq.com/docs/reasoning and https://console.groq.com/docs/structured-outputs
+_GROQ_REASONING = re.compile(r"openai/gpt-oss|qwen/")
 _GROQ_SCHEMA = re.compile(r"openai/gpt-oss|moonshotai/kimi-k2|meta-llama/llama-4")
 
 OPENAI = Dialect(
@@ -74,6 +77,7 @@ OPENAI = Dialect(
     json_word=True,
     strict_tools=True,
     cache_key=True,
+    effort_models=_REASONING,
     fixed_sampling=_REASONING,
 )
 # The v1 API; an endpoint with /openai/deployments/ in its path gets the dated one.
@@ -97,6 +101,7 @@ GROQ = Dialect(
     logprobs=False,
     json_word=True,
     schema_models=_GROQ_SCHEMA,
+    effort_models=_GROQ_REASONING,
 )
 # `prompt_tokens_details` of vLLM needs its flag --enable-prompt-tokens-details.
 VLLM = Dialect("vllm", endpoint="http://127.0.0.1:8000/v1")

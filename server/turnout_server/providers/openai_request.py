@@ -57,12 +57,12 @@ def build_body(call: ProviderCall, dialect: Dialect, ignored: list[str], *, stre
     _add_sampling(body, call, dialect, ignored)
     if (limit := output_limit(call)) is not None:
         body[dialect.max_tokens_field] = limit
-    if request.stop:
-        body["stop"] = list(request.stop)
     if request.seed is not None:
         body["seed"] = request.seed
     if request.reasoning_effort is not None:
-        _set(body, "reasoning_effort", str(request.reasoning_effort), dialect.reasoning_effort, ignored)
+        known = dialect.effort_models is None or dialect.effort_models.match(call.target.model)
+        taken = dialect.reasoning_effort and bool(known)
+        _set(body, "reasoning_effort", str(request.reasoning_effort), taken, ignored)
     if request.cache_key and dialect.cache_key:
         body["prompt_cache_key"] = request.cache_key
     if stream:
@@ -213,6 +213,8 @@ def _add_sampling(body: dict[str, Any], call: ProviderCall, dialect: Dialect, ig
         _set(body, "temperature", request.temperature, free, ignored)
     if request.top_p is not None:
         _set(body, "top_p", request.top_p, free, ignored)
+    if request.stop:
+        _set(body, "stop", list(request.stop), free, ignored)
     if request.wants_logprobs:
         taken = free and dialect.logprobs
         _set(body, "logprobs", True, taken, ignored, "top_logprobs")

@@ -292,7 +292,10 @@ async def test_cancelled_calls_leave_nothing(wall: Wall, wire: Wire, phase: str)
     # The kept connection of the first call may have served one of them.
     await ledger.until(lambda: ledger.open_connections <= 1)
     assert ledger.count() == len(tasks) + 1
-    assert len(list(DESCRIPTORS.iterdir())) <= before
+    # A closed socket's descriptor goes in a later turn of the loop.
+    async with asyncio.timeout(5):
+        while len(list(DESCRIPTORS.iterdir())) > before:
+            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("wire", sorted(Wire))

@@ -94,6 +94,15 @@ async def test_a_finish_reason_makes_the_answer_whole(tail: list[Chunk]) -> None
     assert last.usage == (TokenCounts(input_uncached=3, output_text=2) if told else None)
 
 
+async def test_the_end_of_the_body_is_read_so_that_the_connection_is_kept() -> None:
+    response = Response([chunk("Hello"), STOP, DONE, b"", b""])
+    stream = provider(ScriptedTransport(response)).stream(call_of())
+    async for event in stream:
+        if isinstance(event, Finished):
+            assert len(response.chunks) == 2
+    assert len(response.chunks) == 1
+
+
 async def test_a_tail_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "TAIL_S", 0.01)
     events, error = await drive(chunk("Hello"), STOP, Silence())
