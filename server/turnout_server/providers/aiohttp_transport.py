@@ -105,8 +105,8 @@ class AiohttpTransport:
             headers=request.headers,
             allow_redirects=False,
             proxy=self._proxy,
-            # aiohttp rounds timeouts up to whole seconds above the threshold.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s, ceil_threshold=3600),
+            # From resolving the name to the end of the handshake; rounded up to whole seconds above the threshold.
+            timeout=aiohttp.ClientTimeout(total=None, connect=connect_s, ceil_threshold=3600),
             trace_request_ctx=flight,
         )
 

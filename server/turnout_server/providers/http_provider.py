@@ -141,8 +141,9 @@ class HttpProvider:
     async def _send(
         self, stack: AsyncExitStack, call: ProviderCall, encoded: Encoded, timer: CallTimer
     ) -> Exchange:
-        connect_s = timer.clip(call.limits.connect_s)
-        if connect_s <= 0:
+        # Not clipped: the timer around it knows whether the deadline or another limit came first.
+        connect_s = call.limits.connect_s
+        if timer.clip(connect_s) <= 0:
             raise UpstreamError(FaultKind.DEADLINE)
         try:
             async with timer.waiting():

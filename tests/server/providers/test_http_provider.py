@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 from turnout_server.completion.tokens import TokenCounts
 from turnout_server.providers import event_stream, http_provider
+from turnout_server.providers.aiohttp_transport import AiohttpTransport
 from turnout_server.providers.call_timer import CallTimer
 from turnout_server.providers.chat import (
     ChatRequest,
@@ -30,6 +33,7 @@ from turnout_server.providers.protocol import Limits, ProviderCall, Target, Upst
 from turnout_server.providers.transport import TransportError
 
 from tests.server.providers.calls import ask, call_of
+from tests.server.providers.loopback import Peer, loopback
 from tests.server.providers.scripted import CUT, Chunk, Response, ScriptedTransport, Silence
 
 K = FaultKind
@@ -262,6 +266,29 @@ async def test_silence_before_the_headers() -> None:
             await provider(ScriptedTransport(Silence())).complete(call_of(limits=limits))
         assert caught.value.kind is K.FIRST_TOKEN_TIMEOUT
         assert not caught.value.bytes_seen
+
+
+@pytest.mark.parametrize(
+    ("limits", "kind"),
+    [
+        (Limits(connect_s=0.03), K.CONNECTION),
+        (Limits(first_token_s=0.03), K.FIRST_TOKEN_TIMEOUT),
+        (Limits(deadline=0.03), K.DEADLINE),
+    ],
+)
+async def test_a_handshake_that_takes_too_long(limits: Limits, kind: FaultKind) -> None:
+    async def silent(peer: Peer) -> None:
+        await peer.gone()
+
+    if limits.deadline is not None:
+        limits = replace(limits, deadline=time.monotonic() + limits.deadline)
+    transport = AiohttpTransport()
+    async with loopback(silent) as upstream:
+        call = call_of(endpoint=upstream.url.replace("http:", "https:"), limits=limits)
+        with pytest.raises(UpstreamError) as caught:
+            await HttpProvider(OpenAiWire(), transport).complete(call)
+        await transport.close()
+    assert caught.value.kind is kind
 
 
 def file_call(path: Path) -> ProviderCall:
