@@ -162,6 +162,9 @@ async def _note_reuse(session: object, context: SimpleNamespace, parameters: obj
 
 def _opening_error(error: Exception, flight: _Flight) -> TransportError:
     name = type(error).__name__
+    # First, for an untrusted certificate is a ValueError too.
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return TransportError(FaultKind.CONNECTION, name)
     # Status and headers came, or some of them, but are no HTTP.
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
         return TransportError(FaultKind.MALFORMED, name)
@@ -169,7 +172,7 @@ def _opening_error(error: Exception, flight: _Flight) -> TransportError:
         return TransportError(FaultKind.CONFIGURATION, name)
     # Closed or reset on a connection from the pool, with no header read: it was most likely closed before.
     lost = isinstance(error, aiohttp.ServerDisconnectedError | OSError)
-    if lost and flight.reused and not isinstance(error, aiohttp.ClientConnectorError):
+    if lost and flight.reused:
         return TransportError(FaultKind.STALE_CONNECTION, name)
     return TransportError(FaultKind.CONNECTION, name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -60,7 +61,7 @@ class Loopback:
 
 
 @contextlib.asynccontextmanager
-async def loopback(script: Script) -> AsyncIterator[Loopback]:
+async def loopback(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Loopback]:
     """Runs the script for every connection; it ends the connection by returning."""
     found = Loopback()
     tasks: set[asyncio.Task[None]] = set()
@@ -76,8 +77,8 @@ async def loopback(script: Script) -> AsyncIterator[Loopback]:
         writer.close()
         tasks.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    found.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    found.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield found
     finally:
