@@ -143,8 +143,10 @@ class OpenAiReader:
             return []
         root = parse_object(data, "data")
         _raise_error(root)
-        self._request_id = self._request_id or as_text(root.get("id"), "id")
-        self._model_version = _model_version(root) or self._model_version
+        if not self._request_id:
+            self._request_id = as_text(root.get("id"), "id")
+        if not self._model_version:
+            self._model_version = _model_version(root)
         found: list[StreamEvent] = []
         for choice in as_list(root.get("choices"), "choices"):
             self._read_choice(as_object(choice, "choices[0]"), found)
@@ -276,6 +278,8 @@ def _arguments(value: object) -> str:
 
 
 def _logprobs(told: object) -> tuple[TokenLogprob, ...]:
+    if told is None:
+        return ()
     entries = as_list(as_object(told, "logprobs").get("content"), "logprobs.content")
     return tuple(_logprob(as_object(entry, "logprobs.content")) for entry in entries)
 
