@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -47,8 +46,3 @@ def read_stream(reader: StreamReader, chunks: Iterable[bytes]) -> list[StreamEve
                 found += reader.read(event)
     assert reader.finish_seen
     return [*found, reader.finish()]
-
-
-def full() -> bool:
-    """True where long runs are wanted."""
-    return os.environ.get("TURNOUT_FULL") == "1"
