@@ -3,7 +3,7 @@ PYTHON ?= python
 STUBS ?= clients/python
 PROTOS = $(wildcard proto/turnout/v1/*.proto)
 
-.PHONY: help stubs baseline build debug clean lint types test
+.PHONY: help stubs baseline build debug clean lint types test litellm
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -38,3 +38,11 @@ types: ## static types
 
 test: ## the tests
 	$(PYTHON) -m pytest
+
+# A place of its own: the proxy pins versions that the project does not.
+build/litellm/bin/litellm:
+	$(PYTHON) -m venv build/litellm
+	build/litellm/bin/python -m pip install -q 'litellm[proxy]>=1.80'
+
+litellm: build/litellm/bin/litellm ## test the providers against LiteLLM's own proxy
+	TURNOUT_LITELLM=build/litellm/bin/litellm $(PYTHON) -m pytest -m litellm

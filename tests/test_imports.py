@@ -80,8 +80,16 @@ def test_the_core_knows_neither_service_nor_configuration() -> None:
     assert offenders(FASTPATH, forbidden) == []
 
 
+def test_providers_know_neither_grpc_nor_the_contract() -> None:
+    assert offenders(SERVER / "providers", {"grpc", "google", "turnout", "pydantic", "yaml"}) == []
+
+
 def test_the_client_knows_neither_engine_nor_service() -> None:
     assert offenders(CLIENT, {"numpy", "onnxruntime", "turnout_fastpath", "turnout_server"}) == []
+
+
+def test_the_fault_wall_knows_nothing_of_what_is_tested_against_it() -> None:
+    assert offenders(ROOT / "tests/faults", {"grpc", "turnout", "turnout_fastpath", "turnout_server"}) == []
 
 
 @pytest.mark.parametrize("folder", [FASTPATH, SERVER, CLIENT], ids=lambda folder: folder.name)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15turnout/v1/chat.proto\x12\nturnout.v1\"\xb4\x01\n\x0b\x43hatMessage\x12\x1e\n\x04role\x18\x01 \x01(\x0e\x32\x10.turnout.v1.Role\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12&\n\x05parts\x18\x03 \x03(\x0b\x32\x17.turnout.v1.ContentPart\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x14\n\x0ctool_call_id\x18\x05 \x01(\t\x12(\n\ntool_calls\x18\x06 \x03(\x0b\x32\x14.turnout.v1.ToolCall\"\xa6\x01\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\"\n\x05image\x18\x02 \x01(\x0b\x32\x11.turnout.v1.MediaH\x00\x12\"\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x11.turnout.v1.MediaH\x00\x12!\n\x04\x66ile\x18\x04 \x01(\x0b\x32\x11.turnout.v1.MediaH\x00\x12\x14\n\x0c\x63\x61\x63he_marker\x18\x05 \x01(\x08\x42\x06\n\x04part\"D\n\x05Media\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\r\n\x03uri\x18\x02 \x01(\tH\x00\x12\x12\n\nmedia_type\x18\x03 \x01(\tB\x08\n\x06source\"<\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"I\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1e\n\x16parameters_json_schema\x18\x03 \x01(\t\"\x84\x01\n\x0eResponseFormat\x12\x33\n\x0bjson_object\x18\x01 \x01(\x0b\x32\x1c.turnout.v1.JsonObjectFormatH\x00\x12\x33\n\x0bjson_schema\x18\x02 \x01(\x0b\x32\x1c.turnout.v1.JsonSchemaFormatH\x00\x42\x08\n\x06\x66ormat\"\x12\n\x10JsonObjectFormat\"E\n\x10JsonSchemaFormat\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bschema_json\x18\x02 \x01(\t\x12\x0e\n\x06strict\x18\x03 \x01(\x08*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02\x12\x0f\n\x0bROLE_SYSTEM\x10\x03\x12\x12\n\x0eROLE_DEVELOPER\x10\x04\x12\r\n\tROLE_TOOL\x10\x05\x42l\n\x0e\x64\x65v.turnout.v1B\tChatProtoP\x01Z=github.com/turnout-dev/turnout/clients/go/turnoutv1;turnoutv1\xf8\x01\x01\xaa\x02\nTurnout.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15turnout/v1/chat.proto\x12\nturnout.v1\"\xca\x01\n\x0b\x43hatMessage\x12\x1e\n\x04role\x18\x01 \x01(\x0e\x32\x10.turnout.v1.Role\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12&\n\x05parts\x18\x03 \x03(\x0b\x32\x17.turnout.v1.ContentPart\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x14\n\x0ctool_call_id\x18\x05 \x01(\t\x12(\n\ntool_calls\x18\x06 \x03(\x0b\x32\x14.turnout.v1.ToolCall\x12\x14\n\x0c\x63\x61\x63he_marker\x18\x07 \x01(\x08\"\xa6\x01\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\"\n\x05image\x18\x02 \x01(\x0b\x32\x11.turnout.v1.MediaH\x00\x12\"\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x11.turnout.v1.MediaH\x00\x12!\n\x04\x66ile\x18\x04 \x01(\x0b\x32\x11.turnout.v1.MediaH\x00\x12\x14\n\x0c\x63\x61\x63he_marker\x18\x05 \x01(\x08\x42\x06\n\x04part\"R\n\x05Media\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\r\n\x03uri\x18\x02 \x01(\tH\x00\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\tB\x08\n\x06source\"O\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\t\"Y\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1e\n\x16parameters_json_schema\x18\x03 \x01(\t\x12\x0e\n\x06strict\x18\x04 \x01(\x08\"m\n\nToolChoice\x12(\n\x04mode\x18\x01 \x01(\x0e\x32\x1a.turnout.v1.ToolChoiceMode\x12\x11\n\ttool_name\x18\x02 \x01(\t\x12\x15\n\x08parallel\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x0b\n\t_parallel\"\x84\x01\n\x0eResponseFormat\x12\x33\n\x0bjson_object\x18\x01 \x01(\x0b\x32\x1c.turnout.v1.JsonObjectFormatH\x00\x12\x33\n\x0bjson_schema\x18\x02 \x01(\x0b\x32\x1c.turnout.v1.JsonSchemaFormatH\x00\x42\x08\n\x06\x66ormat\"\x12\n\x10JsonObjectFormat\"E\n\x10JsonSchemaFormat\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bschema_json\x18\x02 \x01(\t\x12\x0e\n\x06strict\x18\x03 \x01(\x08*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02\x12\x0f\n\x0bROLE_SYSTEM\x10\x03\x12\x12\n\x0eROLE_DEVELOPER\x10\x04\x12\r\n\tROLE_TOOL\x10\x05*\xa3\x01\n\x0eToolChoiceMode\x12 \n\x1cTOOL_CHOICE_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15TOOL_CHOICE_MODE_AUTO\x10\x01\x12\x19\n\x15TOOL_CHOICE_MODE_NONE\x10\x02\x12\x1d\n\x19TOOL_CHOICE_MODE_REQUIRED\x10\x03\x12\x1a\n\x16TOOL_CHOICE_MODE_NAMED\x10\x04\x42l\n\x0e\x64\x65v.turnout.v1B\tChatProtoP\x01Z=github.com/turnout-dev/turnout/clients/go/turnoutv1;turnoutv1\xf8\x01\x01\xaa\x02\nTurnout.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,22 +32,26 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'turnout.v1.chat_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.turnout.v1B\tChatProtoP\001Z=github.com/turnout-dev/turnout/clients/go/turnoutv1;turnoutv1\370\001\001\252\002\nTurnout.V1'
-  _globals['_ROLE']._serialized_start=822
-  _globals['_ROLE']._serialized_end=937
+  _globals['_ROLE']._serialized_start=1004
+  _globals['_ROLE']._serialized_end=1119
+  _globals['_TOOLCHOICEMODE']._serialized_start=1122
+  _globals['_TOOLCHOICEMODE']._serialized_end=1285
   _globals['_CHATMESSAGE']._serialized_start=38
-  _globals['_CHATMESSAGE']._serialized_end=218
-  _globals['_CONTENTPART']._serialized_start=221
-  _globals['_CONTENTPART']._serialized_end=387
-  _globals['_MEDIA']._serialized_start=389
-  _globals['_MEDIA']._serialized_end=457
-  _globals['_TOOLCALL']._serialized_start=459
-  _globals['_TOOLCALL']._serialized_end=519
-  _globals['_TOOL']._serialized_start=521
-  _globals['_TOOL']._serialized_end=594
-  _globals['_RESPONSEFORMAT']._serialized_start=597
-  _globals['_RESPONSEFORMAT']._serialized_end=729
-  _globals['_JSONOBJECTFORMAT']._serialized_start=731
-  _globals['_JSONOBJECTFORMAT']._serialized_end=749
-  _globals['_JSONSCHEMAFORMAT']._serialized_start=751
-  _globals['_JSONSCHEMAFORMAT']._serialized_end=820
+  _globals['_CHATMESSAGE']._serialized_end=240
+  _globals['_CONTENTPART']._serialized_start=243
+  _globals['_CONTENTPART']._serialized_end=409
+  _globals['_MEDIA']._serialized_start=411
+  _globals['_MEDIA']._serialized_end=493
+  _globals['_TOOLCALL']._serialized_start=495
+  _globals['_TOOLCALL']._serialized_end=574
+  _globals['_TOOL']._serialized_start=576
+  _globals['_TOOL']._serialized_end=665
+  _globals['_TOOLCHOICE']._serialized_start=667
+  _globals['_TOOLCHOICE']._serialized_end=776
+  _globals['_RESPONSEFORMAT']._serialized_start=779
+  _globals['_RESPONSEFORMAT']._serialized_end=911
+  _globals['_JSONOBJECTFORMAT']._serialized_start=913
+  _globals['_JSONOBJECTFORMAT']._serialized_end=931
+  _globals['_JSONSCHEMAFORMAT']._serialized_start=933
+  _globals['_JSONSCHEMAFORMAT']._serialized_end=1002
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,38 @@ ROLE_TOOL: Role.ValueType  # 5
 """The result of a tool call. Counted as a feature, never mixed into the judged text."""
 Global___Role: typing_extensions.TypeAlias = Role
 
+class _ToolChoiceMode:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ToolChoiceModeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ToolChoiceMode.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    TOOL_CHOICE_MODE_UNSPECIFIED: _ToolChoiceMode.ValueType  # 0
+    """As TOOL_CHOICE_MODE_AUTO."""
+    TOOL_CHOICE_MODE_AUTO: _ToolChoiceMode.ValueType  # 1
+    """The model decides."""
+    TOOL_CHOICE_MODE_NONE: _ToolChoiceMode.ValueType  # 2
+    """No tool is called."""
+    TOOL_CHOICE_MODE_REQUIRED: _ToolChoiceMode.ValueType  # 3
+    """At least one tool is called."""
+    TOOL_CHOICE_MODE_NAMED: _ToolChoiceMode.ValueType  # 4
+    """The tool that `tool_name` names is called."""
+
+class ToolChoiceMode(_ToolChoiceMode, metaclass=_ToolChoiceModeEnumTypeWrapper):
+    """Whether the model calls a tool."""
+
+TOOL_CHOICE_MODE_UNSPECIFIED: ToolChoiceMode.ValueType  # 0
+"""As TOOL_CHOICE_MODE_AUTO."""
+TOOL_CHOICE_MODE_AUTO: ToolChoiceMode.ValueType  # 1
+"""The model decides."""
+TOOL_CHOICE_MODE_NONE: ToolChoiceMode.ValueType  # 2
+"""No tool is called."""
+TOOL_CHOICE_MODE_REQUIRED: ToolChoiceMode.ValueType  # 3
+"""At least one tool is called."""
+TOOL_CHOICE_MODE_NAMED: ToolChoiceMode.ValueType  # 4
+"""The tool that `tool_name` names is called."""
+Global___ToolChoiceMode: typing_extensions.TypeAlias = ToolChoiceMode
+
 @typing.final
 class ChatMessage(google.protobuf.message.Message):
     """One turn of the conversation. At most 16,384 messages in a request."""
@@ -67,6 +99,7 @@ class ChatMessage(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     TOOL_CALL_ID_FIELD_NUMBER: builtins.int
     TOOL_CALLS_FIELD_NUMBER: builtins.int
+    CACHE_MARKER_FIELD_NUMBER: builtins.int
     role: Global___Role.ValueType
     """Who speaks."""
     content: builtins.str
@@ -75,6 +108,10 @@ class ChatMessage(google.protobuf.message.Message):
     """The speaker's name, where a provider takes one; at most 64 bytes."""
     tool_call_id: builtins.str
     """For ROLE_TOOL: the call that this message answers; at most 128 bytes."""
+    cache_marker: builtins.bool
+    """True where the caller marks the end of this turn as the end of a stable prefix for the provider's prompt cache. A
+    completion takes at most 4 marks, those of parts and of CacheOptions.prefix among them; a decision reads none.
+    """
     @property
     def parts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ContentPart]:
         """Further content in order, for turns that are more than one text; at most 1,024 parts."""
@@ -92,8 +129,9 @@ class ChatMessage(google.protobuf.message.Message):
         name: builtins.str = ...,
         tool_call_id: builtins.str = ...,
         tool_calls: collections.abc.Iterable[Global___ToolCall] | None = ...,
+        cache_marker: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["content", b"content", "name", b"name", "parts", b"parts", "role", b"role", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cache_marker", b"cache_marker", "content", b"content", "name", b"name", "parts", b"parts", "role", b"role", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]) -> None: ...
 
 Global___ChatMessage: typing_extensions.TypeAlias = ChatMessage
 
@@ -148,21 +186,25 @@ class Media(google.protobuf.message.Message):
     DATA_FIELD_NUMBER: builtins.int
     URI_FIELD_NUMBER: builtins.int
     MEDIA_TYPE_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
     data: builtins.bytes
     """The bytes themselves; at most 16 MiB over all parts of a request."""
     uri: builtins.str
     """An https address that is handed to the provider. Turnout itself never fetches it. At most 4,096 bytes."""
     media_type: builtins.str
     """IANA media type, such as image/png; at most 128 bytes."""
+    name: builtins.str
+    """A file's name, where a provider takes one; at most 256 bytes. A decision does not read it."""
     def __init__(
         self,
         *,
         data: builtins.bytes = ...,
         uri: builtins.str = ...,
         media_type: builtins.str = ...,
+        name: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["data", b"data", "source", b"source", "uri", b"uri"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["data", b"data", "media_type", b"media_type", "source", b"source", "uri", b"uri"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "media_type", b"media_type", "name", b"name", "source", b"source", "uri", b"uri"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["source", b"source"]) -> typing.Literal["data", "uri"] | None: ...
 
 Global___Media: typing_extensions.TypeAlias = Media
@@ -176,20 +218,26 @@ class ToolCall(google.protobuf.message.Message):
     ID_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     ARGUMENTS_JSON_FIELD_NUMBER: builtins.int
+    SIGNATURE_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The call's identifier, echoed by the tool message that answers it; at most 128 bytes."""
     name: builtins.str
     """The tool's name; at most 128 bytes."""
     arguments_json: builtins.str
     """The arguments as JSON text."""
+    signature: builtins.str
+    """What the provider wants back unchanged with the call in the next request, such as Gemini's thought signature; empty
+    where it wants nothing. Its own, not to be read. At most 64 KiB. A decision does not read it.
+    """
     def __init__(
         self,
         *,
         id: builtins.str = ...,
         name: builtins.str = ...,
         arguments_json: builtins.str = ...,
+        signature: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["arguments_json", b"arguments_json", "id", b"id", "name", b"name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["arguments_json", b"arguments_json", "id", b"id", "name", b"name", "signature", b"signature"]) -> None: ...
 
 Global___ToolCall: typing_extensions.TypeAlias = ToolCall
 
@@ -202,22 +250,54 @@ class Tool(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
     PARAMETERS_JSON_SCHEMA_FIELD_NUMBER: builtins.int
+    STRICT_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The tool's name, unique in a request; at most 128 bytes."""
     description: builtins.str
     """What it does, for the model."""
     parameters_json_schema: builtins.str
     """JSON Schema of its arguments, as JSON text; at most 256 KiB over all tools of a request."""
+    strict: builtins.bool
+    """True where the provider's strict mode is asked for: arguments that always fit the schema."""
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         description: builtins.str = ...,
         parameters_json_schema: builtins.str = ...,
+        strict: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["description", b"description", "name", b"name", "parameters_json_schema", b"parameters_json_schema"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["description", b"description", "name", b"name", "parameters_json_schema", b"parameters_json_schema", "strict", b"strict"]) -> None: ...
 
 Global___Tool: typing_extensions.TypeAlias = Tool
+
+@typing.final
+class ToolChoice(google.protobuf.message.Message):
+    """Whether, and which, tool is called."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: builtins.int
+    TOOL_NAME_FIELD_NUMBER: builtins.int
+    PARALLEL_FIELD_NUMBER: builtins.int
+    mode: Global___ToolChoiceMode.ValueType
+    """Whether the model calls a tool."""
+    tool_name: builtins.str
+    """For TOOL_CHOICE_MODE_NAMED alone: a tool of the request; at most 128 bytes."""
+    parallel: builtins.bool
+    """False where the model may ask for one call at a time only; unset leaves it to the provider."""
+    def __init__(
+        self,
+        *,
+        mode: Global___ToolChoiceMode.ValueType = ...,
+        tool_name: builtins.str = ...,
+        parallel: builtins.bool | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_parallel", b"_parallel", "parallel", b"parallel"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_parallel", b"_parallel", "mode", b"mode", "parallel", b"parallel", "tool_name", b"tool_name"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_parallel", b"_parallel"]) -> typing.Literal["parallel"] | None: ...
+
+Global___ToolChoice: typing_extensions.TypeAlias = ToolChoice
 
 @typing.final
 class ResponseFormat(google.protobuf.message.Message):

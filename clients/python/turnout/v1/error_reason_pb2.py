@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dturnout/v1/error_reason.proto\x12\nturnout.v1*\xb0\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\x02\x12 \n\x1c\x45RROR_REASON_PROMPT_REQUIRED\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_POLICY\x10\x04\x12\x1d\n\x19\x45RROR_REASON_UNKNOWN_TIER\x10\x05\x12#\n\x1f\x45RROR_REASON_UNKNOWN_DEPLOYMENT\x10\x06\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_REGION\x10\x07\x12\x1d\n\x19\x45RROR_REASON_NO_CANDIDATE\x10\x08\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\t\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\n\x12\x1c\n\x18\x45RROR_REASON_NOT_SERVING\x10\x0b\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0c\x42s\n\x0e\x64\x65v.turnout.v1B\x10\x45rrorReasonProtoP\x01Z=github.com/turnout-dev/turnout/clients/go/turnoutv1;turnoutv1\xf8\x01\x01\xaa\x02\nTurnout.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dturnout/v1/error_reason.proto\x12\nturnout.v1*\xa6\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\x02\x12 \n\x1c\x45RROR_REASON_PROMPT_REQUIRED\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_POLICY\x10\x04\x12\x1d\n\x19\x45RROR_REASON_UNKNOWN_TIER\x10\x05\x12#\n\x1f\x45RROR_REASON_UNKNOWN_DEPLOYMENT\x10\x06\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_REGION\x10\x07\x12\x1d\n\x19\x45RROR_REASON_NO_CANDIDATE\x10\x08\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\t\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\n\x12\x1c\n\x18\x45RROR_REASON_NOT_SERVING\x10\x0b\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0c\x12%\n!ERROR_REASON_UPSTREAM_UNAVAILABLE\x10\r\x12\x1b\n\x17\x45RROR_REASON_STREAM_CUT\x10\x0e\x12\x1f\n\x1b\x45RROR_REASON_CONTENT_POLICY\x10\x0f\x12!\n\x1d\x45RROR_REASON_CONTEXT_EXCEEDED\x10\x10\x12\"\n\x1e\x45RROR_REASON_UPSTREAM_REJECTED\x10\x11\x12!\n\x1d\x45RROR_REASON_BUDGET_EXHAUSTED\x10\x12\x12%\n!ERROR_REASON_IDEMPOTENCY_CONFLICT\x10\x13\x42s\n\x0e\x64\x65v.turnout.v1B\x10\x45rrorReasonProtoP\x01Z=github.com/turnout-dev/turnout/clients/go/turnoutv1;turnoutv1\xf8\x01\x01\xaa\x02\nTurnout.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.turnout.v1B\020ErrorReasonProtoP\001Z=github.com/turnout-dev/turnout/clients/go/turnoutv1;turnoutv1\370\001\001\252\002\nTurnout.V1'
   _globals['_ERRORREASON']._serialized_start=46
-  _globals['_ERRORREASON']._serialized_end=478
+  _globals['_ERRORREASON']._serialized_end=724
 # @@protoc_insertion_point(module_scope)

@@ -3,7 +3,7 @@
 isort:skip_file
 Every reason that an error of this service can carry. An error is a google.rpc.Status whose details hold one
 google.rpc.ErrorInfo with `domain` "turnout.v1" and `reason` the name below without its prefix ERROR_REASON_,
-and, where named, google.rpc.BadRequest or google.rpc.RetryInfo.
+and, where named, google.rpc.BadRequest, google.rpc.RetryInfo or CompleteFailure of completion.proto.
 """
 
 import builtins
@@ -54,11 +54,47 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     Metadata: `limit`, the requests in flight that are admitted.
     """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 10
-    """DEADLINE_EXCEEDED: the deadline passed before a decision was made."""
+    """DEADLINE_EXCEEDED: the deadline passed before a decision was made or an answer was whole. After an upstream call,
+    CompleteFailure says what was done. Metadata: `causes`, as of UPSTREAM_UNAVAILABLE, where there were attempts.
+    """
     ERROR_REASON_NOT_SERVING: _ErrorReason.ValueType  # 11
     """UNAVAILABLE: the service is draining or has not finished its warm-up. RetryInfo says when to come back."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 12
     """INTERNAL: a defect of the service. The cause is in the service's log under `incident`. Metadata: `incident`."""
+    ERROR_REASON_UPSTREAM_UNAVAILABLE: _ErrorReason.ValueType  # 13
+    """UNAVAILABLE: no deployment that the decision allows could answer. RetryInfo, and the pushback of gRPC's own retries,
+    say when the first of them may be back; CompleteFailure says what was tried. Metadata: `tier`, the decided one; `causes`, why, by FaultKind in lower case
+    with how many attempts ended so or deployments were closed for it, such as `rate_limited=2, connection=1`.
+    """
+    ERROR_REASON_STREAM_CUT: _ErrorReason.ValueType  # 14
+    """UNAVAILABLE: the answer was cut after content had come. Of a stream: it was given to the caller, without leave to
+    restart; it is no whole answer. Of a unary call: no other deployment could answer from the beginning.
+    CompleteFailure holds the tokens so far; of a unary call, the beginning of the text too. Pushback forbids gRPC's own
+    retries: the call has had its upstream attempts, and been billed for them.
+    Metadata: `cause`, a FaultKind in lower case (cut, stalled, malformed, server_error, overloaded); `deployment`;
+    `output_tokens`, those that had come, estimated where the provider had not counted.
+    """
+    ERROR_REASON_CONTENT_POLICY: _ErrorReason.ValueType  # 15
+    """FAILED_PRECONDITION: the provider refused the request itself as against its policy. No other provider was asked,
+    unless the policy says so. Metadata: `deployment`; `native_code`, the provider's own, where it has one.
+    """
+    ERROR_REASON_CONTEXT_EXCEEDED: _ErrorReason.ValueType  # 16
+    """INVALID_ARGUMENT: the input fits no context window that the decision allows. Metadata: `tokens`, the input and the
+    answer in provider tokens, estimated; `limit`, the largest window, in provider tokens; `deployment`, whose it is.
+    """
+    ERROR_REASON_UPSTREAM_REJECTED: _ErrorReason.ValueType  # 17
+    """INVALID_ARGUMENT: the provider says that the request is at fault; no other was asked. BadRequest names the field
+    where it is known. Metadata: `deployment`; `http_status`; `native_code`, the provider's own, where it has one.
+    """
+    ERROR_REASON_BUDGET_EXHAUSTED: _ErrorReason.ValueType  # 18
+    """RESOURCE_EXHAUSTED: the request's estimate does not fit what is left of a budget. RetryInfo says when it is full
+    again. Metadata: `budget`, its name; `unit` (nano_usd, tokens, requests); `limit` and `left`, in that unit;
+    `window_s`, its length in seconds.
+    """
+    ERROR_REASON_IDEMPOTENCY_CONFLICT: _ErrorReason.ValueType  # 19
+    """ALREADY_EXISTS: another request of the tenant has the same idempotency key and another content.
+    Metadata: `field`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. The metadata keys named at each value are those of its ErrorInfo."""
@@ -92,9 +128,45 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 9
 Metadata: `limit`, the requests in flight that are admitted.
 """
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 10
-"""DEADLINE_EXCEEDED: the deadline passed before a decision was made."""
+"""DEADLINE_EXCEEDED: the deadline passed before a decision was made or an answer was whole. After an upstream call,
+CompleteFailure says what was done. Metadata: `causes`, as of UPSTREAM_UNAVAILABLE, where there were attempts.
+"""
 ERROR_REASON_NOT_SERVING: ErrorReason.ValueType  # 11
 """UNAVAILABLE: the service is draining or has not finished its warm-up. RetryInfo says when to come back."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 12
 """INTERNAL: a defect of the service. The cause is in the service's log under `incident`. Metadata: `incident`."""
+ERROR_REASON_UPSTREAM_UNAVAILABLE: ErrorReason.ValueType  # 13
+"""UNAVAILABLE: no deployment that the decision allows could answer. RetryInfo, and the pushback of gRPC's own retries,
+say when the first of them may be back; CompleteFailure says what was tried. Metadata: `tier`, the decided one; `causes`, why, by FaultKind in lower case
+with how many attempts ended so or deployments were closed for it, such as `rate_limited=2, connection=1`.
+"""
+ERROR_REASON_STREAM_CUT: ErrorReason.ValueType  # 14
+"""UNAVAILABLE: the answer was cut after content had come. Of a stream: it was given to the caller, without leave to
+restart; it is no whole answer. Of a unary call: no other deployment could answer from the beginning.
+CompleteFailure holds the tokens so far; of a unary call, the beginning of the text too. Pushback forbids gRPC's own
+retries: the call has had its upstream attempts, and been billed for them.
+Metadata: `cause`, a FaultKind in lower case (cut, stalled, malformed, server_error, overloaded); `deployment`;
+`output_tokens`, those that had come, estimated where the provider had not counted.
+"""
+ERROR_REASON_CONTENT_POLICY: ErrorReason.ValueType  # 15
+"""FAILED_PRECONDITION: the provider refused the request itself as against its policy. No other provider was asked,
+unless the policy says so. Metadata: `deployment`; `native_code`, the provider's own, where it has one.
+"""
+ERROR_REASON_CONTEXT_EXCEEDED: ErrorReason.ValueType  # 16
+"""INVALID_ARGUMENT: the input fits no context window that the decision allows. Metadata: `tokens`, the input and the
+answer in provider tokens, estimated; `limit`, the largest window, in provider tokens; `deployment`, whose it is.
+"""
+ERROR_REASON_UPSTREAM_REJECTED: ErrorReason.ValueType  # 17
+"""INVALID_ARGUMENT: the provider says that the request is at fault; no other was asked. BadRequest names the field
+where it is known. Metadata: `deployment`; `http_status`; `native_code`, the provider's own, where it has one.
+"""
+ERROR_REASON_BUDGET_EXHAUSTED: ErrorReason.ValueType  # 18
+"""RESOURCE_EXHAUSTED: the request's estimate does not fit what is left of a budget. RetryInfo says when it is full
+again. Metadata: `budget`, its name; `unit` (nano_usd, tokens, requests); `limit` and `left`, in that unit;
+`window_s`, its length in seconds.
+"""
+ERROR_REASON_IDEMPOTENCY_CONFLICT: ErrorReason.ValueType  # 19
+"""ALREADY_EXISTS: another request of the tenant has the same idempotency key and another content.
+Metadata: `field`.
+"""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -3,7 +3,7 @@
 isort:skip_file
 Every reason that an error of this service can carry. An error is a google.rpc.Status whose details hold one
 google.rpc.ErrorInfo with `domain` "turnout.v1" and `reason` the name below without its prefix ERROR_REASON_,
-and, where named, google.rpc.BadRequest or google.rpc.RetryInfo.
+and, where named, google.rpc.BadRequest, google.rpc.RetryInfo or CompleteFailure of completion.proto.
 """
 
 import abc
