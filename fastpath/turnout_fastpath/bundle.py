@@ -27,6 +27,15 @@ FILES: Mapping[str, tuple[str, int] | None] = {
     "exemplars.json": None,
     "classifier.onnx": None,
 }
+# Those of them that the classifier's inputs are made with.
+INPUT_FILES = (
+    "vocab.txt",
+    "embedding.npy",
+    "embedding_weights.npy",
+    "ngrams.npy",
+    "ngram_scales.npy",
+    "clusters.npy",
+)
 # What the kernels read of the manifest besides the files.
 FIELDS = (
     "features_revision",
@@ -158,6 +167,18 @@ def _load_array(path: Path, kind: tuple[str, int], shape: list[int]) -> npt.NDAr
     if list(array.shape) != shape:
         raise BundleError(f"{path}: shape {list(array.shape)}, the manifest says {shape}")
     return array
+
+
+def inputs_revision(bundle: Bundle) -> str:
+    """16 hexadecimal digits that change whenever the classifier's inputs mean something else.
+
+    A stored vector is the row that the classifier reads of a request: features, embedding, n-gram sums, familiarity, in
+    float32. It fits every bundle of equal inputs revision: equal features revision, equal `inputs` of the manifest, equal
+    vocabulary and tables. The classifier, its calibration and the exemplars may differ.
+    """
+    made_of = [bundle.manifest["features_revision"], bundle.manifest["inputs"]]
+    made_of += [bundle.manifest["files"][name]["sha256"] for name in INPUT_FILES]
+    return hashlib.blake2b(json.dumps(made_of, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def write_bundle(
