@@ -27,7 +27,9 @@ FILES: Mapping[str, tuple[str, int] | None] = {
     "exemplars.json": None,
     "classifier.onnx": None,
 }
-# Those of them that the classifier's inputs are made with.
+# What a bundle may hold besides: vectors of unrelated prompts, by which each exemplar gets a scale of its own.
+OPTIONAL_FILES: Mapping[str, tuple[str, int] | None] = {"background.npy": ("int8", 2)}
+# The files that the classifier's inputs are made with.
 INPUT_FILES = (
     "vocab.txt",
     "embedding.npy",
@@ -104,6 +106,9 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         BundleError: names the file, what it holds and what the manifest or the format asks for.
     """
     folder = DEFAULT_BUNDLE if path is None else Path(path)
+    if folder.is_symlink():
+        # All files of one bundle, even if the link is renamed meanwhile.
+        folder = folder.resolve()
     manifest_path = folder / "manifest.json"
     try:
         raw = manifest_path.read_bytes()
@@ -120,15 +125,15 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         if not manifest.get(field):
             raise BundleError(f"{manifest_path}: no {field}")
     listed = manifest.get("files")
-    if not isinstance(listed, dict) or set(listed) != set(FILES):
+    if not isinstance(listed, dict) or set(listed) - set(OPTIONAL_FILES) != set(FILES):
         raise BundleError(f"{manifest_path}: files {sorted(listed or ())}, needed: {sorted(FILES)}")
 
     for name, entry in listed.items():
         _verify(folder / name, entry)
     arrays = {
         name.removesuffix(".npy"): _load_array(folder / name, kind, listed[name]["shape"])
-        for name, kind in FILES.items()
-        if kind is not None
+        for name, kind in {**FILES, **OPTIONAL_FILES}.items()
+        if kind is not None and name in listed
     }
     return Bundle(
         path=folder,
@@ -206,7 +211,7 @@ def write_bundle(
         (staging / "exemplars.json").write_text(text, encoding="utf-8")
         (staging / "classifier.onnx").write_bytes(classifier)
         files: dict[str, dict[str, Any]] = {}
-        for name in FILES:
+        for name in [*FILES, *(name for name in OPTIONAL_FILES if (staging / name).exists())]:
             data = (staging / name).read_bytes()
             files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
             if name.endswith(".npy"):

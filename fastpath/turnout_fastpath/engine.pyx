@@ -18,7 +18,7 @@ from turnout_fastpath.ngrams cimport NGRAM_MAX_COLUMNS, ngram_sum, ngram_values
 from turnout_fastpath.policy cimport policy_decide, policy_resolve, resolved_t
 from turnout_fastpath.reading cimport choose_text, context_features, read_windows, windows_t
 from turnout_fastpath.snapshot cimport (
-    FAMILIARITY_INPUTS, TRANSFORM_LOG1P, TRANSFORM_SQRT, Snapshot, calibration_t, snapshot_t,
+    FAMILIARITY_INPUTS, TRANSFORM_LOG1P, TRANSFORM_SQRT, Snapshot, calibration_t, scale_t, snapshot_t,
 )
 from turnout_fastpath.state cimport state_read
 from turnout_fastpath.text cimport text_scan
@@ -104,28 +104,28 @@ cdef float transformed(float value, int transform) noexcept nogil:
     return value
 
 
-cdef float nearest(const vectors_t* vectors, int first, int n, const float* cosines) noexcept nogil:
+cdef float greatest(int first, int n, const float* cosines) noexcept nogil:
     cdef int i
-    cdef float best = -1
-    for i in range(first, first + n):
+    # Not -1: a scaled cosine may be far below it.
+    cdef float best = cosines[first] if n else -1
+    for i in range(first + 1, first + n):
         if cosines[i] > best:
             best = cosines[i]
     return best
 
 
-cdef double calibrated_similarity(const snapshot_t* snapshot, double raw) noexcept nogil:
+cdef double calibrated_similarity(const scale_t* scale, double raw) noexcept nogil:
     """Piecewise linear between the knots, flat beyond them."""
     cdef int i = 1
     cdef double share
-    if raw <= snapshot.raw_similarity[0]:
-        return snapshot.calibrated_similarity[0]
-    if raw >= snapshot.raw_similarity[snapshot.n_knots - 1]:
-        return snapshot.calibrated_similarity[snapshot.n_knots - 1]
-    while raw > snapshot.raw_similarity[i]:
+    if raw <= scale.raw[0]:
+        return scale.calibrated[0]
+    if raw >= scale.raw[scale.n - 1]:
+        return scale.calibrated[scale.n - 1]
+    while raw > scale.raw[i]:
         i += 1
-    share = (raw - snapshot.raw_similarity[i - 1]) / (snapshot.raw_similarity[i] - snapshot.raw_similarity[i - 1])
-    return snapshot.calibrated_similarity[i - 1] + share * (
-        snapshot.calibrated_similarity[i] - snapshot.calibrated_similarity[i - 1])
+    share = (raw - scale.raw[i - 1]) / (scale.raw[i] - scale.raw[i - 1])
+    return scale.calibrated[i - 1] + share * (scale.calibrated[i] - scale.calibrated[i - 1])
 
 
 cdef void fill_inputs(const snapshot_t* snapshot, worker_t* worker, const float* features, float* inputs,
@@ -156,13 +156,14 @@ cdef void fill_inputs(const snapshot_t* snapshot, worker_t* worker, const float*
     vectors_cosine(snapshot.clusters, query, worker.dots, worker.cosines)
     at[0] = <float> windows.n_unknown / windows.n_ids if windows.n_ids else 0
     at[1] = <float> windows.n_ids / words if words else 0
-    at[2] = nearest(snapshot.clusters, 0, snapshot.clusters.n, worker.cosines)
+    at[2] = greatest(0, snapshot.clusters.n, worker.cosines)
 
     vectors_cosine(snapshot.exemplars, query, worker.dots, worker.cosines)
+    for i in range(snapshot.exemplars.n):
+        worker.cosines[i] = (worker.cosines[i] - snapshot.match_cosines[i]) * snapshot.match_slopes[i]
     for i in range(snapshot.policies.n_buckets):
-        judgement.similarity[i] = <float> calibrated_similarity(snapshot, nearest(
-            snapshot.exemplars, snapshot.policies.buckets[i].first_vector, snapshot.policies.buckets[i].n_vectors,
-            worker.cosines))
+        judgement.similarity[i] = <float> calibrated_similarity(&snapshot.scales[i], greatest(
+            snapshot.policies.buckets[i].first_vector, snapshot.policies.buckets[i].n_vectors, worker.cosines))
 
 
 cdef void read_scores(const snapshot_t* snapshot, const float* scores, judgement_t* judgement) noexcept nogil:

@@ -1,7 +1,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint64_t
 
 from turnout_fastpath.classifier cimport Classifier, classifier_t
-from turnout_fastpath.core cimport ALL_FEATURES, MAX_DEPLOYMENTS, MAX_TASKS, MAX_TIERS
+from turnout_fastpath.core cimport ALL_FEATURES, MAX_BUCKETS, MAX_DEPLOYMENTS, MAX_TASKS, MAX_TIERS
 from turnout_fastpath.embedding cimport EmbeddingTable, VectorSet, embedding_t, vectors_t
 from turnout_fastpath.keywords cimport keywords_t
 from turnout_fastpath.ngrams cimport NgramTable, ngrams_t
@@ -32,6 +32,13 @@ cdef struct calibration_t:
     double[MAX_TASKS] intercept
 
 
+# Piecewise linear map to the calibrated scale, flat beyond its ends.
+cdef struct scale_t:
+    double[MAX_KNOTS] raw
+    double[MAX_KNOTS] calibrated
+    int32_t n
+
+
 # Everything that a decision reads but the request and the live state. Immutable.
 cdef struct snapshot_t:
     const wordpiece_t* wordpiece
@@ -52,9 +59,9 @@ cdef struct snapshot_t:
     double abstain_unfamiliar    # logit above which the classifier abstains
     double abstain_unknown       # share of unknown pieces above which it abstains
     double abstain_distance      # cosine to the nearest cluster below which it abstains
-    double[MAX_KNOTS] raw_similarity
-    double[MAX_KNOTS] calibrated_similarity
-    int32_t n_knots
+    const float* match_cosines   # of each exemplar: what its scale has as 0 ...
+    const float* match_slopes    # ... and how much it rises a unit of cosine
+    const scale_t* scales        # of each bucket
     uint8_t[3 * REVISION_BYTES] revisions   # policy, bundle, features
 
 
@@ -69,4 +76,7 @@ cdef class Snapshot:
     cdef NgramTable ngrams
     cdef VectorSet clusters
     cdef VectorSet exemplars
+    cdef object match_cosines
+    cdef object match_slopes
+    cdef scale_t[MAX_BUCKETS] scales
     cdef Classifier classifier
