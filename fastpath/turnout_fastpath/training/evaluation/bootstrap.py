@@ -73,12 +73,17 @@ class GroupBootstrap:
 
         Replicates that leave the statistic undefined, say because no positive row was drawn, are left out.
         """
-        value = float(statistic(self.weights[None, :])[0])
+        (found,) = self.figures(lambda weights: statistic(weights)[:, None])
+        return found
+
+    def figures(self, statistic: Statistic) -> list[Figure]:
+        """Values and intervals of several statistics at once, that map weights (b, n) to (b, k)."""
+        values = statistic(self.weights[None, :])[0]
         tail = (1 - self._level) / 2
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # nanquantile of nothing is NaN, as it should be
-            low, high = np.nanquantile(self.replicates(statistic), [tail, 1 - tail])
-        return Figure(value, float(low), float(high))
+            low, high = np.nanquantile(self.replicates(statistic), [tail, 1 - tail], axis=0)
+        return [Figure(*map(float, one)) for one in zip(values, low, high, strict=True)]
 
     def mean(self, values: Floats) -> Figure:
         """Weighted mean of (n,) values."""
