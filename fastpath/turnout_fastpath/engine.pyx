@@ -166,11 +166,26 @@ cdef void fill_inputs(const snapshot_t* snapshot, worker_t* worker, const float*
             snapshot.policies.buckets[i].first_vector, snapshot.policies.buckets[i].n_vectors, worker.cosines))
 
 
+cdef double calibrated_logit(const calibration_t* calibration, int task, double logit) noexcept nogil:
+    cdef const double* raw = calibration.raw[task]
+    cdef const double* calibrated = calibration.calibrated[task]
+    cdef int n = calibration.n_knots[task]
+    cdef int i = 1
+    if n == 0:
+        return calibration.slope[task] * logit + calibration.intercept[task]
+    if logit <= raw[0]:
+        return calibrated[0]
+    if logit >= raw[n - 1]:
+        return calibrated[n - 1]
+    while logit > raw[i]:
+        i += 1
+    return calibrated[i - 1] + (logit - raw[i - 1]) / (raw[i] - raw[i - 1]) * (calibrated[i] - calibrated[i - 1])
+
+
 cdef void read_scores(const snapshot_t* snapshot, const float* scores, judgement_t* judgement) noexcept nogil:
     """Probabilities from the classifier's outputs: task logits, head logits, head gains."""
     cdef int i
     cdef double peak = scores[0], total = 0
-    cdef const calibration_t* calibration
     judgement.task = 0
     for i in range(1, snapshot.n_tasks):
         if scores[i] > peak:
@@ -183,9 +198,8 @@ cdef void read_scores(const snapshot_t* snapshot, const float* scores, judgement
         judgement.tasks[i] /= total
     scores += snapshot.n_tasks
     for i in range(snapshot.n_heads):
-        calibration = &snapshot.calibrations[i]
-        judgement.p_sufficient[i] = 1 / (1 + exp(-(
-            calibration.slope[judgement.task] * scores[i] + calibration.intercept[judgement.task])))
+        judgement.p_sufficient[i] = 1 / (1 + exp(-calibrated_logit(
+            &snapshot.calibrations[i], judgement.task, scores[i])))
         judgement.gain[i] = min(1.0, max(-1.0, <double> scores[snapshot.n_heads + i]))
 
 
@@ -298,8 +312,7 @@ cdef double sufficiency_logit(const snapshot_t* snapshot, worker_t* worker) noex
         return NAN
     read_scores(snapshot, worker.io.outputs, &judgement)
     # Not from p_sufficient, which rounds to 0 or 1 far from the bar.
-    return (snapshot.calibrations[0].slope[judgement.task] * worker.io.outputs[snapshot.n_tasks]
-            + snapshot.calibrations[0].intercept[judgement.task])
+    return calibrated_logit(&snapshot.calibrations[0], judgement.task, worker.io.outputs[snapshot.n_tasks])
 
 
 cdef explain(Snapshot snapshot, Worker worker, Decision decision):
@@ -379,6 +392,27 @@ cdef class Engine:
             except RouteError as error:
                 results.append(error)
         return results
+
+    def classifier_inputs(self, Request request not None):
+        """What the classifier reads of a request; see engine.pyi."""
+        cdef list workers = self.workers
+        cdef Worker worker = workers.pop() if workers else Worker(self.snapshot)
+        cdef Snapshot snapshot = worker.snapshot
+        cdef Decision decision = Decision.__new__(Decision)
+        cdef fault_t fault
+        cdef int code, i, width = snapshot.c.classifier.n_inputs
+        with nogil:
+            code = engine_decide(&snapshot.c, &worker.c, &request.c, &decision.c, &fault)
+        cdef float[::1] row = numpy.empty(width, numpy.float32)
+        for i in range(width):
+            row[i] = worker.c.io.inputs[i]
+        workers.append(worker)
+        # A request that no deployment can serve has been judged all the same.
+        if code and code != FAULT_NO_CANDIDATE:
+            raise error_of(&fault, &request.c, snapshot)
+        if decision.c.judgement.default_reason == DEFAULT_RULES_ONLY:
+            raise ValueError("rules_only: true, needed: a request that is classified")
+        return numpy.asarray(row)
 
     cdef object run(self, Request request):
         cdef list workers = self.workers

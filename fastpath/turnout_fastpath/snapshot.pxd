@@ -11,6 +11,7 @@ from turnout_fastpath.wordpiece cimport WordPiece, wordpiece_t
 
 cdef enum:
     MAX_KNOTS = 32
+    MAX_CALIBRATION_KNOTS = 16
     FAMILIARITY_INPUTS = 3
     REVISION_BYTES = 8
 
@@ -26,10 +27,14 @@ cdef struct feature_input_t:
     int32_t transform
 
 
-# Logistic calibration of a head, by task: p = 1 / (1 + exp(-(slope * logit + intercept))).
+# Calibration of a head, by task: p = 1 / (1 + exp(-y)), y = slope * logit + intercept; with knots, y is piecewise linear
+# between them and flat beyond.
 cdef struct calibration_t:
     double[MAX_TASKS] slope
     double[MAX_TASKS] intercept
+    int32_t[MAX_TASKS] n_knots
+    double[MAX_TASKS][MAX_CALIBRATION_KNOTS] raw
+    double[MAX_TASKS][MAX_CALIBRATION_KNOTS] calibrated
 
 
 # Piecewise linear map to the calibrated scale, flat beyond its ends.

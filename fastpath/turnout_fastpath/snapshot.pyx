@@ -133,12 +133,25 @@ cdef class Snapshot:
             self.c.inputs[i].transform = TRANSFORMS[entry["transform"]]
 
     def compile_calibration(self, manifest):
-        cdef int h, t
+        cdef int h, t, i
         for h, head in enumerate(manifest["heads"]):
             for t, task in enumerate(manifest["tasks"]):
                 entry = head["calibration"]["tasks"].get(task, head["calibration"]["default"])
-                self.c.calibrations[h].slope[t] = entry["slope"]
-                self.c.calibrations[h].intercept[t] = entry["intercept"]
+                if "raw" not in entry:
+                    self.c.calibrations[h].slope[t] = entry["slope"]
+                    self.c.calibrations[h].intercept[t] = entry["intercept"]
+                    continue
+                raw, calibrated = entry["raw"], entry["calibrated"]
+                where = f"manifest.json: heads[{h}].calibration of {task}"
+                if not 2 <= len(raw) == len(calibrated) <= MAX_CALIBRATION_KNOTS:
+                    raise BundleError(f"{where} has {len(raw)} and {len(calibrated)} knots, needed: 2 to "
+                                      f"{MAX_CALIBRATION_KNOTS} pairs")
+                if any(raw[i] >= raw[i + 1] or calibrated[i] > calibrated[i + 1] for i in range(len(raw) - 1)):
+                    raise BundleError(f"{where}: knots {raw} to {calibrated} do not rise")
+                self.c.calibrations[h].n_knots[t] = len(raw)
+                for i in range(len(raw)):
+                    self.c.calibrations[h].raw[t][i] = raw[i]
+                    self.c.calibrations[h].calibrated[t][i] = calibrated[i]
         self.c.abstain_unfamiliar = manifest["abstain"]["unfamiliar_logit"]
         self.c.abstain_unknown = manifest["abstain"]["unknown_share"]
         self.c.abstain_distance = manifest["abstain"]["cluster_cosine"]
