@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from turnout_server import promotion_commands
+from turnout_server import evaluation_commands, promotion_commands
 from turnout_server.command_line import MISUSED
 from turnout_server.command_line import fail as _fail
 from turnout_server.settings import (
@@ -216,6 +216,7 @@ def _settings(options: dict[str, Any]) -> LoadedSettings:
     return loaded
 
 
+evaluation_commands.register(app)
 promotion_commands.register(app)
 
 

@@ -57,7 +57,7 @@ def decile_curve(wish: Floats, gains: Floats) -> tuple[Floats, Floats]:
 
     At a threshold every row whose wish is at least as great goes to the strong model.
     """
-    thresholds = np.unique(np.quantile(wish, np.linspace(0, 1, DECILES + 1)))[::-1]
+    thresholds = np.quantile(wish, np.linspace(0, 1, DECILES + 1))[::-1]
     strong = wish[None, :] >= thresholds[:, None]
     total = gains.sum()
     total = total if total > ROUNDING else np.nan
@@ -68,11 +68,12 @@ def decile_apgr(wish: Floats, gains: Floats) -> float:
     """APGR as RouteLLM's evaluation computes it: the trapezoid over `decile_curve`, by the width that it spans.
 
     The source is `routellm/evals/evaluate.py` of lm-sys/RouteLLM; on thousands of rows it differs from `apgr` by .003.
+    NaN where equal wishes make deciles coincide: the protocol has no thresholds then.
     """
     shares, recovered = decile_curve(wish, gains)
-    width = shares[-1] - shares[0]
-    # One threshold alone: all wishes are equal, and the router is a coin.
-    return float(_area(shares, recovered) / width) if width > 0 else 0.5
+    if (np.diff(shares) <= 0).any():
+        return float("nan")
+    return float(_area(shares, recovered) / (shares[-1] - shares[0]))
 
 
 def _area(x: Floats, y: Floats) -> Floats:
