@@ -37,8 +37,10 @@ def print_evaluation(found: Evaluation, split: Split) -> None:
             _print_pair(tier, parts[ALL])
         if len(parts) > 1:
             _print_parts(tier, parts)
-    for part, curves in found.curves.items():
-        _print_curves(part, curves)
+    if ALL in found.curves:
+        _print_curves(found.curves[ALL])
+    if len(found.curves) > 1:
+        _print_areas(found.curves)
     _print_decided(found)
     _print_buckets(found)
 
@@ -86,7 +88,7 @@ def _print_parts(tier: str, parts: Mapping[str, PairMeasures]) -> None:
     print_table(f"{tier} against the top tier, by part", columns, rows)
 
 
-def _print_curves(part: str, curves: TierCurves) -> None:
+def _print_curves(curves: TierCurves) -> None:
     rows = [
         (
             name,
@@ -104,9 +106,22 @@ def _print_curves(part: str, curves: TierCurves) -> None:
         "at 30%",
         f"saved at {curves.quality:.0%} of top's score",
     )
-    print_table(f"cost and quality: {part}, {curves.rows:,} rows", columns, rows)
+    print_table(f"cost and quality, {curves.rows:,} rows", columns, rows)
     alone = [(name, _show(cost, 3, "g"), _show(score)) for name, (cost, score) in curves.tiers.items()]
     print_table(f"one tier for all; the best is {curves.best_single}", ("always", "cost", "score"), alone)
+
+
+def _print_areas(parts: Mapping[str, TierCurves]) -> None:
+    """A row a part: the area, and what the router saves."""
+    shown = list(dict.fromkeys(name for curves in parts.values() for name in curves.curves))
+    rows = []
+    for part, curves in parts.items():
+        areas = (_show(curves.curves[name].area) if name in curves.curves else "" for name in shown)
+        saved = next(iter(curves.curves.values())).saved
+        rows.append((part, f"{curves.rows:,}", *areas, _show(saved, 2)))
+    quality = next(iter(parts.values())).quality
+    columns = ("part", "rows", *(f"area by {name}" for name in shown), f"saved at {quality:.0%}")
+    print_table("cost and quality, by part", columns, rows)
 
 
 def _print_decided(found: Evaluation) -> None:

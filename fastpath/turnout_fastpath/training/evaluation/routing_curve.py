@@ -58,7 +58,8 @@ def decile_curve(wish: Floats, gains: Floats) -> tuple[Floats, Floats]:
     At a threshold every row whose wish is at least as great goes to the strong model.
     """
     thresholds = np.quantile(wish, np.linspace(0, 1, DECILES + 1))[::-1]
-    strong = wish[None, :] >= thresholds[:, None]
+    # An edge that is some row's own wish may be off by its interpolation's rounding.
+    strong = wish[None, :] >= thresholds[:, None] - ROUNDING * np.ptp(wish)
     total = gains.sum()
     total = total if total > ROUNDING else np.nan
     return strong.mean(axis=1), (strong * gains).sum(axis=1) / total
