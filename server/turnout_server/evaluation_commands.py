@@ -175,7 +175,7 @@ def gate(
     policy: PolicyOption = None,
     prices: PricesOption = None,
     delta: Annotated[
-        float, typer.Option("--delta", help="How much mean score a tier may lose, 0 to 1.", min=0, max=1)
+        float, typer.Option("--delta", help="How much mean score a task may lose, 0 to 1.", min=0, max=1)
     ] = 0.02,
     allow_undecided: Annotated[
         bool, typer.Option("--allow-undecided", help="Pass tasks that have too few rows to tell.")
@@ -223,7 +223,7 @@ def gate(
             delta=delta,
         )
         passed = passes(cells, allow_undecided=allow_undecided)
-        reasons = [f"{cell.task} to {cell.tier}: {cell.verdict}: {cell.reason}" for cell in cells]
+        reasons = [f"{cell.task}: {cell.verdict}: {cell.reason}" for cell in cells]
         if not cells:
             reasons = ["no scored row is sent below the top tier: there is nothing to judge"]
         outcome = GateRecord(
@@ -291,15 +291,14 @@ def _families(values: Sequence[str]) -> Mapping[str, str]:
 
 
 def _print_cells(cells: Sequence[Cell]) -> None:
-    columns = ("task", "tier", "rows", "groups", "difference", "above", "saved", "verdict")
+    columns = ("task", "below the top", "groups", "difference", "above", "saved", "verdict")
     print_table(
-        "by task and cheaper tier: score against the present decision",
+        "rows sent below the top tier, by task: score against the present decision",
         columns,
         [
             (
                 cell.task,
-                cell.tier,
-                f"{cell.rows:,}",
+                " ".join(f"{tier} {rows:,}" for tier, rows in cell.tiers.items()),
                 f"{cell.groups:,}",
                 f"{cell.difference:+.3f}",
                 f"{cell.bound:+.3f}",

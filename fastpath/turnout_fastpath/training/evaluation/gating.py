@@ -1,7 +1,8 @@
 """The offline gate: by task, may the tiers below the top have the traffic that a bundle gives them?
 
-What is compared are two decisions of each labelled row: the candidate's and the reference's. By task and cheaper tier, the
-mean difference of score over the rows that the candidate sends there must lie above -delta with 95% confidence.
+What is compared are two decisions of each labelled row: the candidate's and the reference's. By task, over the rows that the
+candidate sends below the top tier, the mean difference of score must lie above -delta with 95% confidence. Rows that it
+sends to the top lose nothing, and would only hide what the others lose.
 
 The bound is the lower quantile of a one-sided bootstrap over groups, to which one more group is added that loses a whole
 score: a sample without a single loss has no spread, and an ordinary bootstrap would let five such rows pass. With it,
@@ -41,9 +42,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Cell:
-    """One task's traffic to one cheaper tier.
+    """One task's traffic to the tiers below the top.
 
     Attributes:
+        tiers: rows by tier.
         rows, groups: compared; the groups are what counts for confidence.
         difference: mean score of the candidate's decision - mean score of the reference's.
         bound: its lower bound with CONFIDENCE.
@@ -51,7 +53,7 @@ class Cell:
     """
 
     task: str
-    tier: str
+    tiers: dict[str, int]
     rows: int
     groups: int
     difference: float
@@ -93,7 +95,7 @@ def judge(
     delta: float = DELTA,
     replicates: int = REPLICATES,
 ) -> list[Cell]:
-    """A verdict for each task and each tier below the top that the candidate sends some of its rows to.
+    """A verdict for each task of which the candidate sends rows below the top tier.
 
     Args:
         labels: scores and costs of every tier.
@@ -109,53 +111,53 @@ def judge(
     usable: Mask = (candidate.decided >= 0) & (at >= 0) & ~np.isnan(differences)
     cells = []
     for task in np.unique(tasks):
-        for tier, name in enumerate(candidate.tiers[:-1]):
-            own: Mask = usable & (tasks == task) & (candidate.decided == tier)
-            if own.any():
-                bound = lower_bound(differences[own], groups[own], weights[own], replicates=replicates)
-                cells.append(
-                    _cell(
-                        str(task),
-                        name,
-                        difference=float(np.average(differences[own], weights=weights[own])),
-                        bound=bound,
-                        saved=_saved(labels, own, tier, at, weights),
-                        rows=int(own.sum()),
-                        groups=len(np.unique(groups[own])),
-                        delta=delta,
-                    )
-                )
+        own: Mask = usable & (tasks == task) & (candidate.decided < labels.scores.shape[1] - 1)
+        if not own.any():
+            continue
+        difference = float(np.average(differences[own], weights=weights[own]))
+        bound = lower_bound(differences[own], groups[own], weights[own], replicates=replicates)
+        n_groups = len(np.unique(groups[own]))
+        verdict, reason = _decide(difference, bound, int(own.sum()), n_groups, delta)
+        below = enumerate(candidate.tiers[:-1])
+        cells.append(
+            Cell(
+                task=str(task),
+                tiers={name: int((candidate.decided[own] == tier).sum()) for tier, name in below},
+                rows=int(own.sum()),
+                groups=n_groups,
+                difference=difference,
+                bound=bound,
+                saved=_saved(labels, own, candidate.decided, at, weights),
+                verdict=verdict,
+                reason=reason,
+            )
+        )
     return cells
 
 
-def _cell(
-    task: str,
-    tier: str,
-    *,
-    difference: float,
-    bound: float,
-    saved: float,
-    rows: int,
-    groups: int,
-    delta: float,
-) -> Cell:
+def _decide(difference: float, bound: float, rows: int, groups: int, delta: float) -> tuple[Verdict, str]:
     measured = f"{difference:+.3f} on {rows} rows of {groups} groups"
     if bound >= -delta:
-        verdict = Verdict.PASSED
         reason = f"{measured}, above {bound:+.3f} with {CONFIDENCE:.0%} confidence, limit: {-delta:+.3f}"
-    elif difference < -delta:
-        verdict, reason = Verdict.FAILED, f"{measured}, limit: {-delta:+.3f}"
-    else:
-        verdict = Verdict.UNDECIDED
-        reason = f"{measured}, but no more than above {bound:+.3f} is sure, limit: {-delta:+.3f}; more rows are needed"
-    return Cell(task, tier, rows, groups, difference, bound, saved, verdict, reason)
+        return Verdict.PASSED, reason
+    if difference < -delta:
+        return Verdict.FAILED, f"{measured}, limit: {-delta:+.3f}"
+    reason = f"{measured}, but sure is only that it is above {bound:+.3f}, limit: {-delta:+.3f}; more rows are needed"
+    return Verdict.UNDECIDED, reason
 
 
-def _saved(labels: TierLabels, own: Mask, tier: int, at: npt.NDArray[np.intp], weights: Reals) -> float:
-    before = labels.costs[np.flatnonzero(own), at[own]]
-    if np.isnan(before).any() or np.isnan(labels.costs[own, tier]).any() or not before.sum():
+def _saved(
+    labels: TierLabels,
+    own: Mask,
+    decided: npt.NDArray[np.intp],
+    at: npt.NDArray[np.intp],
+    weights: Reals,
+) -> float:
+    rows = np.flatnonzero(own)
+    before, after = labels.costs[rows, at[own]], labels.costs[rows, decided[own]]
+    if np.isnan(before).any() or np.isnan(after).any() or not before.sum():
         return float("nan")
-    return float(1 - (weights[own] @ labels.costs[own, tier]) / (weights[own] @ before))
+    return float(1 - (weights[own] @ after) / (weights[own] @ before))
 
 
 def passes(cells: Sequence[Cell], *, allow_undecided: bool) -> bool:
