@@ -80,8 +80,8 @@ cdef class Snapshot:
     cdef EmbeddingTable embedding
     cdef NgramTable ngrams
     cdef VectorSet clusters
-    cdef VectorSet exemplars
-    cdef object match_cosines
+    cdef readonly VectorSet exemplars
+    cdef readonly object match_cosines
     cdef object match_slopes
     cdef scale_t[MAX_BUCKETS] scales
     cdef Classifier classifier

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from turnout_server import evaluation_commands, promotion_commands
+from turnout_server import bucket_commands, evaluation_commands, promotion_commands
 from turnout_server.command_line import MISUSED
 from turnout_server.command_line import fail as _fail
 from turnout_server.settings import (
@@ -217,6 +217,7 @@ def _settings(options: dict[str, Any]) -> LoadedSettings:
 
 
 evaluation_commands.register(app)
+bucket_commands.register(app)
 promotion_commands.register(app)
 
 

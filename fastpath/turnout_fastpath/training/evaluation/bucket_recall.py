@@ -12,11 +12,12 @@ from turnout_fastpath.engine import Engine
 
 @dataclass(frozen=True)
 class Breach:
-    """A text that is decided against its bucket's effect, and why."""
+    """A text that is decided against its bucket's effect, why, and whether it is like a member at all."""
 
     text: str
     decided: str
     why: str
+    matches: bool
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,12 @@ def recall_texts(
     """
     breaches = []
     for text in texts:
-        decision = engine.route(text, policy=policy)
-        if (why := find_breach(engine, bucket, decision)) is not None:
-            breaches.append(Breach(text, decision.tier, why))
+        decision = engine.route(text, policy=policy, explain=True)
+        if not obeys(engine, bucket, decision):
+            matches = decision.explanation is not None and (
+                decision.explanation.buckets[bucket["name"]] >= bucket["threshold"]
+            )
+            breaches.append(Breach(text, decision.tier, _why(bucket, decision, matches), matches))
     kind, value = effect_of(bucket)
     return BucketRecall(
         bucket=bucket["name"],
@@ -74,22 +78,21 @@ def effect_of(bucket: Mapping[str, Any]) -> tuple[str, str]:
     return next((kind, value) for kind, value in bucket["effect"].items() if value is not None)
 
 
-def find_breach(engine: Engine, bucket: Mapping[str, Any], decision: Decision) -> str | None:
-    """Why a decision goes against a bucket's effect; None if it does not."""
+def obeys(engine: Engine, bucket: Mapping[str, Any], decision: Decision) -> bool:
+    """Whether a decision is as the bucket says."""
     kind, value = effect_of(bucket)
     names = list(engine.snapshot.policies.tier_names)
     if kind == "task":
-        kept = decision.task == value
-    elif kind == "tier":
-        kept = decision.tier == value
-    else:
-        kept = names.index(decision.tier) >= names.index(value)
-    if kept:
-        return None
-    acted = [reason for reason in decision.reasons if reason.kind is ReasonKind.BUCKET]
-    if not any(reason.id == bucket["name"] for reason in acted):
-        if decision.status is Status.DEFAULTED:
-            return "the classifier did not judge it"
+        return decision.task == value
+    if kind == "tier":
+        return decision.tier == value
+    return names.index(decision.tier) >= names.index(value)
+
+
+def _why(bucket: Mapping[str, Any], decision: Decision, matches: bool) -> str:
+    if decision.status is Status.DEFAULTED:
+        return "the classifier did not judge it"
+    if not matches:
         return "it does not match"
     others = [
         f"{reason.kind.name.lower()} {reason.id}"
