@@ -20,6 +20,7 @@ from turnout_server.settings import (
     find_misspelt_variables,
     load_settings,
 )
+from turnout_server.training_commands import register as register_training
 
 FAILED = 1
 MISUSED = 2
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+register_training(app)
 
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships.")
