@@ -23,6 +23,7 @@ from turnout_server.settings import (
     find_misspelt_variables,
     load_settings,
 )
+from turnout_server.training_commands import register as register_training
 
 app = typer.Typer(
     name="turnout",
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+register_training(app)
 
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships.")

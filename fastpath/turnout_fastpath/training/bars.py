@@ -7,7 +7,7 @@ for each tier, and raising it moves requests to cheaper tiers only. Quality thre
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -102,12 +102,14 @@ class Bars:
             "max_gain": dict(self.max_gain),
         }
 
-    def yaml(self) -> str:
-        """Lines to paste under a policy."""
+    def yaml(self, names: Mapping[str, str] | None = None) -> str:
+        """Lines to paste under a policy; `names` are the policy's names of the tiers, where they differ."""
         lines = ["bars:", f"  default: {self.default:g}"]
         if self.max_gain:
             lines.append("  max_gain:")
-            lines += [f"    {name}: {gain:g}" for name, gain in self.max_gain.items()]
+            lines += [
+                f"    {(names or {}).get(name, name)}: {gain:g}" for name, gain in self.max_gain.items()
+            ]
         return "\n".join(lines)
 
 
@@ -277,9 +279,3 @@ def _quality(traffic: Traffic, placed: Integers) -> float | None:
 def _mean(values: Reals, weights: Reals) -> float:
     known = ~np.isnan(values)
     return float(np.average(values[known], weights=weights[known])) if known.any() else float("nan")
-
-
-def by_tier(placed: Sequence[str], tiers: Sequence[str]) -> Integers:
-    """Numbers of tiers from their names."""
-    number = {name: i for i, name in enumerate(tiers)}
-    return np.array([number[name] for name in placed], np.intp)

@@ -12,6 +12,8 @@ MAX_STEPS = 30
 # Of a coefficient; beyond it a step of Newton's method has left the region where the loss is nearly quadratic.
 MAX_STEP = 5.0
 TINY = 1e-9
+# Threads of the linear algebra under these fits: matrices this small lose more by waiting than they gain by sharing.
+SOLVER_THREADS = 1
 
 
 def fit_linear(columns: Reals, targets: Reals, weights: Reals, penalties: Reals, prior: Reals) -> Reals:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from turnout_fastpath.bundle import Bundle, load_bundle, write_bundle
 from turnout_fastpath.classifier import Classifier
@@ -37,7 +38,7 @@ from turnout_fastpath.training.head_export import extend_model
 from turnout_fastpath.training.known_hard import KNOWN_HARD, known_hard_set
 from turnout_fastpath.training.labelled_data import LabelledData
 from turnout_fastpath.training.learning import Report, check_agreement, learn, score, write_learned
-from turnout_fastpath.training.linear_fits import Reals, log_losses
+from turnout_fastpath.training.linear_fits import SOLVER_THREADS, Reals, log_losses
 from turnout_fastpath.training.net import NetSettings
 from turnout_fastpath.training.outputs import Outputs
 from turnout_fastpath.training.sample_weights import sample_weights
@@ -54,7 +55,7 @@ MIN_HEAD_ROWS = 20
 MIN_EACH = 3
 MAX_TASKS = 16
 # Multiples of the net's weight decay that are tried.
-DECAYS = (1.0, 10.0, 60.0)
+DECAYS = (1.0, 10.0, 60.0, 200.0)
 
 
 def train_bundle(
@@ -130,7 +131,8 @@ def _train_stacked(
     progress: Callable[[int], None] | None,
 ) -> TrainResult:
     scored = score_data(base, data, progress)
-    stacked = stack_heads(base, scored, labels, weights, data.groups, keep=keep, report=report)
+    with threadpool_limits(SOLVER_THREADS):
+        stacked = stack_heads(base, scored, labels, weights, data.groups, keep=keep, report=report)
     outputs, scores = stacked.outputs, cross_validated(stacked, scored)
     starts = [None if of is None else curves_of(base, of) for of in stacked.own_heads]
     calibrations = _calibrate(scores, scored.tasks, outputs, data, labels, weights, starts)
@@ -246,18 +248,19 @@ def _calibrate(
     weights: Reals,
     starts: Sequence[Sequence[Curve] | None],
 ) -> list[HeadCalibration]:
-    return [
-        calibrate_head(
-            scores[:, outputs.logits.start + i].astype(np.float64),
-            labels.suffices[:, i],
-            weights,
-            data.groups,
-            tasks,
-            outputs.n_tasks,
-            kept=starts[i],
-        )
-        for i in range(outputs.n_heads)
-    ]
+    with threadpool_limits(SOLVER_THREADS):
+        return [
+            calibrate_head(
+                scores[:, outputs.logits.start + i].astype(np.float64),
+                labels.suffices[:, i],
+                weights,
+                data.groups,
+                tasks,
+                outputs.n_tasks,
+                kept=starts[i],
+            )
+            for i in range(outputs.n_heads)
+        ]
 
 
 def _further_tasks(data: LabelledData) -> list[str]:
