@@ -27,8 +27,12 @@ FILES: Mapping[str, tuple[str, int] | None] = {
     "exemplars.json": None,
     "classifier.onnx": None,
 }
-# What a bundle may hold besides: vectors of unrelated prompts, by which each exemplar gets a scale of its own.
-OPTIONAL_FILES: Mapping[str, tuple[str, int] | None] = {"background.npy": ("int8", 2)}
+# What a bundle may hold besides: vectors of unrelated prompts, by which each exemplar gets a scale of its own, and the
+# fingerprints of the texts that it was trained on, by which figures on those are told.
+OPTIONAL_FILES: Mapping[str, tuple[str, int] | None] = {
+    "background.npy": ("int8", 2),
+    "trained_on.npy": ("uint64", 1),
+}
 # The files that the classifier's inputs are made with.
 INPUT_FILES = (
     "vocab.txt",

@@ -107,8 +107,9 @@ def evaluate(
     share = parse_share("--quality", quality)
     priced = None if prices is None else parse_numbers("--prices", prices)
     with failing():
+        import numpy as np
         from turnout_fastpath.training.evaluation.evaluate import evaluate as measure
-        from turnout_fastpath.training.evaluation.retrained import Split, decide_retrained
+        from turnout_fastpath.training.evaluation.retrained import Split, decide_retrained, learns_all
         from turnout_fastpath.training.evaluation.seen_rows import SeenRows, find_seen
 
         from turnout_server.evaluation_view import print_evaluation
@@ -135,8 +136,8 @@ def evaluate(
                     report=_note,
                     progress=advance,
                 )
-            # What the tables under the heads were made of still counts.
-            seen = SeenRows(seen.seen & seen.known, True)
+            if learns_all(rows, chosen, named, start):
+                seen = SeenRows(np.zeros(len(rows), np.bool_), True)
         with progress("measuring") as advance:
             found = measure(
                 engine,

@@ -1,16 +1,8 @@
-"""The sample of unrelated prompts by which a bundle gives each exemplar a scale of its own.
-
-    python -m turnout_fastpath.training.background BUNDLE [--data FOLDER]
-
-writes the sample into a bundle that has none. Its revision changes, its classifier does not.
-"""
+"""The sample of unrelated prompts by which a bundle gives each exemplar a scale of its own."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet
 
-from turnout_fastpath.bundle import Bundle, load_bundle, write_bundle
+from turnout_fastpath.bundle import Bundle
 from turnout_fastpath.embedding import EmbeddingTable, VectorSet
 from turnout_fastpath.exemplar_scale import MATCH, fit_bucket
+from turnout_fastpath.training.dataset import GIBBERISH, Dataset
 from turnout_fastpath.training.everyday_rows import TIERS, load_everyday, load_paraphrases
 from turnout_fastpath.wordpiece import WordPiece
 
@@ -56,6 +49,11 @@ def unrelated_texts(data: Path | None, *, set_apart: bool) -> list[str]:
     size = int(len(everyday) * PUBLIC_SHARE / (1 - PUBLIC_SHARE))
     chosen = np.random.default_rng(7).permutation(len(public))[:size]
     return everyday + [public[i] for i in chosen]
+
+
+def unrelated_rows(dataset: Dataset) -> npt.NDArray[np.intp]:
+    """Rows of a training set that the sample may be drawn from: no gibberish, nothing labelled for the top tier."""
+    return np.flatnonzero((dataset.sources != GIBBERISH) & (dataset.tiers < len(TIERS) - 1))
 
 
 def background_levels(vectors: Floats, *, rows: int = ROWS, seed: int = 3) -> npt.NDArray[np.int8]:
@@ -100,45 +98,8 @@ def measure(embed: Embed, background: Floats, unrelated: Floats) -> dict[str, An
     return {"threshold": MATCH, "paraphrases": len(held), "background": len(background), "by_size": figures}
 
 
-def add_background(path: Path, data: Path | None) -> dict[str, Any]:
-    """Writes the sample into a bundle, and what it measures into the manifest; returns the figures."""
-    bundle = load_bundle(path)
-    embed = embedder(bundle)
-    sample, apart = (
-        np.stack([embed(text) for text in unrelated_texts(data, set_apart=which)]) for which in (False, True)
-    )
-    levels = background_levels(sample)
-    figures = measure(embed, _unit(levels), apart[np.linalg.norm(apart, axis=1) > 0.5])
-    manifest = {key: value for key, value in bundle.manifest.items() if key not in ("format", "files")}
-    manifest["metrics"] = {**manifest.get("metrics", {}), "exemplar_scale": figures}
-    arrays = {name: np.array(array) for name, array in bundle.arrays.items()} | {"background": levels}
-    write_bundle(
-        path.resolve(),
-        manifest,
-        vocabulary=bundle.vocabulary,
-        arrays=arrays,
-        exemplars=bundle.exemplars,
-        classifier=bundle.classifier,
-    )
-    return figures
-
-
-def _unit(levels: npt.NDArray[np.int8]) -> Floats:
+def unit_vectors(levels: npt.NDArray[np.int8]) -> Floats:
+    """(n, dim) of int8 rows."""
     vectors = levels.astype(np.float32)
     result: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return result
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("bundle", type=Path, help="folder of the bundle")
-    parser.add_argument("--data", default=os.environ.get("TURNOUT_DATA"), help="folder of the public data")
-    given = parser.parse_args(arguments)
-    print(json.dumps(add_background(given.bundle, given.data and Path(given.data)), indent=1))
-
-
-if __name__ == "__main__":
-    main()

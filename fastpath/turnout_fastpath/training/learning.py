@@ -159,6 +159,7 @@ def write_learned(
     heads: Sequence[Mapping[str, Any]],
     exemplars: Mapping[str, list[str]],
     facts: Mapping[str, Any],
+    extras: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> dict[str, Any]:
     """Writes the bundle, whole or not at all; returns its manifest.
 
@@ -168,6 +169,7 @@ def write_learned(
         heads: the manifest's entries.
         exemplars: example texts by set.
         facts: further fields of the manifest.
+        extras: optional arrays of the bundle.
     """
     whole = {
         "name": out.name,
@@ -192,6 +194,7 @@ def write_learned(
             "ngrams": learned.fitted.ngrams.rows,
             "ngram_scales": learned.fitted.ngrams.scales,
             "clusters": learned.clusters.levels,
+            **(extras or {}),
         },
         exemplars=exemplars,
         classifier=learned.model,

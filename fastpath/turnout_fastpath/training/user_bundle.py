@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from turnout_fastpath.bundle import Bundle, load_bundle, write_bundle
 from turnout_fastpath.classifier import Classifier
+from turnout_fastpath.training.background import background_levels, unrelated_rows
 from turnout_fastpath.training.bundle_report import (
     HeadResult,
     TrainResult,
@@ -32,6 +33,7 @@ from turnout_fastpath.training.calibrating import HeadCalibration, calibrate_hea
 from turnout_fastpath.training.curves import Curve
 from turnout_fastpath.training.dataset import Dataset, DatasetRow, assemble, corpus_rows
 from turnout_fastpath.training.engine_check import check_engine, curves_of
+from turnout_fastpath.training.evaluation.seen_rows import with_trained
 from turnout_fastpath.training.everyday_rows import TASKS
 from turnout_fastpath.training.fit import SETTINGS, cross_validate
 from turnout_fastpath.training.head_export import extend_model
@@ -44,6 +46,7 @@ from turnout_fastpath.training.outputs import Outputs
 from turnout_fastpath.training.sample_weights import sample_weights
 from turnout_fastpath.training.stacked import before_of, cross_validated, loosened_abstention, stack_heads
 from turnout_fastpath.training.static_table import load_table
+from turnout_fastpath.training.supplement import trained_texts
 from turnout_fastpath.training.tiers import Tier, TierLabels, label_tiers
 
 Floats = npt.NDArray[np.float32]
@@ -158,7 +161,7 @@ def _train_stacked(
             path,
             manifest,
             vocabulary=base.vocabulary,
-            arrays=base.arrays,
+            arrays=with_trained(base.arrays, data.texts),
             exemplars=base.exemplars,
             classifier=model,
         )
@@ -206,6 +209,9 @@ def _train_full(
         "metrics": {"cross_validated": [head.figures() for head in heads], "similarity": similarity_figures},
     }
 
+    trained = with_trained({}, [*data.texts, *trained_texts(None)])
+    extras = trained | {"background": background_levels(vectors[unrelated_rows(dataset)])}
+
     def write(path: Path) -> dict[str, Any]:
         return write_learned(
             path,
@@ -216,6 +222,7 @@ def _train_full(
             heads=manifest_heads(labels, calibrations, task_names),
             exemplars={KNOWN_HARD: exemplars},
             facts=facts,
+            extras=extras,
         )
 
     ours = score(learned, dataset.take(own), vectors[own])

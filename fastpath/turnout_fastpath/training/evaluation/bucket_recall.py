@@ -100,4 +100,4 @@ def _why(bucket: Mapping[str, Any], decision: Decision, matches: bool) -> str:
         if reason.kind in (ReasonKind.RULE, ReasonKind.CONSTRAINT, ReasonKind.BUCKET)
         and reason.id != bucket["name"]
     ]
-    return "it matches, but " + (" and ".join(others) or "another part of the policy") + " decides"
+    return "it matches, but " + (" and ".join(others) or "another part of the policy") + " acts too"

@@ -66,6 +66,20 @@ def folds_of(
         yield label, ~held & ~shared, held
 
 
+def learns_all(
+    data: LabelledData, split: Split, families: Mapping[str, str] | None, start: Path | None
+) -> bool:
+    """Whether every fold is learned from nothing but its own rows and the static table.
+
+    Else heads are fitted on what another bundle makes of a request, and rows that this one was trained on are not unseen,
+    whatever is held out.
+    """
+    from turnout_fastpath.training.user_bundle import FULL_RECIPE_ROWS
+
+    folds = folds_of(data, split, families)
+    return start is None and all(int(rest.sum()) >= FULL_RECIPE_ROWS for _, rest, _ in folds)
+
+
 def decide_retrained(
     data: LabelledData,
     tiers: Sequence[Tier],

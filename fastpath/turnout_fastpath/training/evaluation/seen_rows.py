@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,11 @@ class SeenRows:
         if not self.known:
             return "the bundle does not say what it was trained on: these figures may be in-sample"
         count = int(self.seen.sum())
-        return f"{count:,} of {len(self.seen):,} rows were trained on" if count else ""
+        return (
+            f"the bundle was trained on {count:,} of these {len(self.seen):,} rows: figures on them are in-sample"
+            if count
+            else ""
+        )
 
 
 def fingerprint(text: str) -> int:
@@ -45,6 +50,12 @@ def fingerprint(text: str) -> int:
 def fingerprints(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
     """Sorted fingerprints, each once: the content of the bundle's file."""
     return np.unique(np.array([fingerprint(text) for text in texts], np.uint64))
+
+
+def with_trained(arrays: Mapping[str, npt.NDArray[Any]], texts: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+    """A bundle's arrays with the fingerprints of further training texts; empty texts, of stored vectors, are left out."""
+    listed = fingerprints(text for text in texts if text)
+    return {**arrays, TRAINED_ON: np.union1d(arrays.get(TRAINED_ON, listed), listed)}
 
 
 def find_seen(bundle: Bundle, data: LabelledData) -> SeenRows:
