@@ -16,7 +16,12 @@ from turnout_fastpath.training.evaluation.calibration_bound import (
     perfect_calibration_bound,
 )
 from turnout_fastpath.training.evaluation.ranking import Ranking, auc
-from turnout_fastpath.training.evaluation.routing_curve import apgr, cpt, decile_apgr
+from turnout_fastpath.training.evaluation.routing_curve import (
+    area_under,
+    curve,
+    decile_apgr,
+    share_at,
+)
 
 Reals = npt.NDArray[np.floating[Any]]
 
@@ -112,13 +117,19 @@ def measure_pair(rows: PairRows, *, replicates: int) -> PairMeasures:
     ranks = {}
     for name, wish in rows.wishes().items():
         ranking = Ranking(wish)
-        ranks[name] = RankMeasures(
-            apgr=draws.figure(lambda weights, r=ranking: apgr(r, rows.gains, weights)),  # type: ignore[misc]
-            cpt50=draws.figure(lambda weights, r=ranking: cpt(r, rows.gains, weights, 0.5)),  # type: ignore[misc]
-            cpt80=draws.figure(lambda weights, r=ranking: cpt(r, rows.gains, weights, 0.8)),  # type: ignore[misc]
-            auc=draws.figure(lambda weights, r=ranking: auc(r, needs, weights)),  # type: ignore[misc]
-            apgr_by_deciles=decile_apgr(wish, rows.gains),
-        )
+
+        def measures(weights: Reals, ranking: Ranking = ranking) -> Reals:
+            corners = curve(ranking, rows.gains, weights)
+            found = (
+                area_under(*corners),
+                share_at(*corners, 0.5),
+                share_at(*corners, 0.8),
+                auc(ranking, needs, weights),
+            )
+            return np.stack(found, axis=-1)
+
+        area, half, most, discrimination = draws.figures(measures)
+        ranks[name] = RankMeasures(area, half, most, discrimination, decile_apgr(wish, rows.gains))
     predicted, observed = bin_means(rows.trust, rows.suffices, rows.weights)
     calibration = Calibration(
         ece=draws.figure(lambda weights: calibration_error(rows.trust, rows.suffices, weights)),

@@ -36,12 +36,16 @@ def curve(ranking: Ranking, gains: Floats, weights: Floats) -> tuple[Floats, Flo
 
 def apgr(ranking: Ranking, gains: Floats, weights: Floats) -> Floats:
     """Area under PGR(c) over c in [0, 1], exact over all thresholds, ties averaged; arguments as of `curve`."""
-    return _area(*curve(ranking, gains, weights))
+    return area_under(*curve(ranking, gains, weights))
 
 
 def cpt(ranking: Ranking, gains: Floats, weights: Floats, level: float) -> Floats:
     """The least share of strong calls, in percent, at which PGR reaches `level`, 0 to 1; arguments as of `curve`."""
-    shares, recovered = curve(ranking, gains, weights)
+    return share_at(*curve(ranking, gains, weights), level)
+
+
+def share_at(shares: Floats, recovered: Floats, level: float) -> Floats:
+    """CPT of a curve that `curve` returned."""
     reached = recovered >= level - ROUNDING
     at = np.maximum(reached.argmax(axis=-1), 1)[..., None]
     c0, c1 = (np.take_along_axis(shares, at - 1 + i, -1)[..., 0] for i in range(2))
@@ -74,9 +78,10 @@ def decile_apgr(wish: Floats, gains: Floats) -> float:
     shares, recovered = decile_curve(wish, gains)
     if (np.diff(shares) <= 0).any():
         return float("nan")
-    return float(_area(shares, recovered) / (shares[-1] - shares[0]))
+    return float(area_under(shares, recovered) / (shares[-1] - shares[0]))
 
 
-def _area(x: Floats, y: Floats) -> Floats:
+def area_under(x: Floats, y: Floats) -> Floats:
+    """Area of straight lines between corners, (..., corners) each."""
     result: Floats = ((x[..., 1:] - x[..., :-1]) * (y[..., 1:] + y[..., :-1]) / 2).sum(axis=-1)
     return result
