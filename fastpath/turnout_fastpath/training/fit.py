@@ -24,6 +24,7 @@ NOT_JUDGED = frozenset(
 INPUTS = tuple(name for name in ALL_FEATURE_NAMES if name not in NOT_JUDGED)
 IDENTITY = frozenset(name for name in INPUTS if name.endswith("_share"))
 
+QUERY_SCALE = 32767
 # The kernel sums sixteen columns at a time.
 NGRAM_COLUMNS_STEP = 16
 NGRAM_PENALTY = 1.0
@@ -45,8 +46,8 @@ class Ngrams:
 
     def values(self, readings: Readings) -> Floats:
         """(n, columns) as the kernel computes them."""
-        result: Floats = (readings.ngrams @ self.rows.astype(np.float32)) * self.scales
-        return result
+        sums = readings.ngrams @ self.rows.astype(np.float64)
+        return np.asarray(sums * self.scales, np.float32)
 
 
 def ngram_targets(dataset: Dataset) -> tuple[Floats, Floats]:
@@ -129,7 +130,9 @@ def net_targets(dataset: Dataset) -> Targets:
 
 def net_inputs(readings: Readings, vectors: Floats, ngram_values: Floats, clusters: Floats) -> Floats:
     """(n, inputs) in the engine's order: features, vector, n-gram sums, familiarity."""
-    nearest = (vectors @ clusters.T).max(axis=1)
+    # As the kernel rounds a vector before it takes cosines.
+    query = np.rint(vectors * np.float32(QUERY_SCALE)) / np.float32(QUERY_SCALE)
+    nearest = (query @ clusters.T).max(axis=1)
     familiarity = np.stack([readings.unknown_share, readings.pieces_per_word, nearest], axis=1)
     return np.hstack([transform_features(readings.features), vectors, ngram_values, familiarity]).astype(
         np.float32

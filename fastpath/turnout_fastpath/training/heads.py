@@ -30,6 +30,8 @@ PENALTIES: dict[str, tuple[float, ...]] = {
 }
 # Of the intercept and of the slope of a bundle's own output: hardly any.
 FREE = 1e-3
+# By which a change must be better to be made.
+STANDARD_ERRORS = 1.0
 # A recalibrated output keeps its order.
 LEAST_SLOPE = 0.05
 
@@ -205,7 +207,7 @@ def _choose(
 
 def _is_better(old: Reals, new: Reals, groups: npt.NDArray[np.str_]) -> bool:
     gain, error = _difference(old, new, groups)
-    return gain > error
+    return gain > STANDARD_ERRORS * error
 
 
 def _difference(old: Reals, new: Reals, groups: npt.NDArray[np.str_]) -> tuple[float, float]:

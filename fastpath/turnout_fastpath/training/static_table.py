@@ -24,7 +24,8 @@ class Table:
 
     def vectors(self, readings: Readings) -> Floats:
         """(n, dim) unit vectors."""
-        sums = readings.pieces @ (self.rows.astype(np.float32) * self.weights[:, None])
+        # Exact, as the kernel's sums of integers are.
+        sums = readings.pieces @ (self.rows.astype(np.float64) * self.weights[:, None])
         return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9), np.float32)
 
 

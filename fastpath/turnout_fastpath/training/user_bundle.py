@@ -90,13 +90,11 @@ def train_bundle(
     labels = label_tiers(data, tiers)
     check_labels(data, labels)
     weights = sample_weights(data)
-    full = start is None and len(data) >= FULL_RECIPE_ROWS
-    if full:
-        return _train_full(data, labels, weights, out, table=table, report=report)
-    base = load_bundle(start or table)
-    return _train_stacked(
-        data, labels, weights, out, base, keep=start is not None, report=report, progress=progress
-    )
+    with threadpool_limits(SOLVER_THREADS):
+        if start is None and len(data) >= FULL_RECIPE_ROWS:
+            return _train_full(data, labels, weights, out, table=table, report=report)
+        base, keep = load_bundle(start or table), start is not None
+        return _train_stacked(data, labels, weights, out, base, keep=keep, report=report, progress=progress)
 
 
 def check_labels(data: LabelledData, labels: TierLabels) -> None:
@@ -134,8 +132,7 @@ def _train_stacked(
     progress: Callable[[int], None] | None,
 ) -> TrainResult:
     scored = score_data(base, data, progress)
-    with threadpool_limits(SOLVER_THREADS):
-        stacked = stack_heads(base, scored, labels, weights, data.groups, keep=keep, report=report)
+    stacked = stack_heads(base, scored, labels, weights, data.groups, keep=keep, report=report)
     outputs, scores = stacked.outputs, cross_validated(stacked, scored)
     starts = [None if of is None else curves_of(base, of) for of in stacked.own_heads]
     calibrations = _calibrate(scores, scored.tasks, outputs, data, labels, weights, starts)
@@ -255,19 +252,18 @@ def _calibrate(
     weights: Reals,
     starts: Sequence[Sequence[Curve] | None],
 ) -> list[HeadCalibration]:
-    with threadpool_limits(SOLVER_THREADS):
-        return [
-            calibrate_head(
-                scores[:, outputs.logits.start + i].astype(np.float64),
-                labels.suffices[:, i],
-                weights,
-                data.groups,
-                tasks,
-                outputs.n_tasks,
-                kept=starts[i],
-            )
-            for i in range(outputs.n_heads)
-        ]
+    return [
+        calibrate_head(
+            scores[:, outputs.logits.start + i].astype(np.float64),
+            labels.suffices[:, i],
+            weights,
+            data.groups,
+            tasks,
+            outputs.n_tasks,
+            kept=starts[i],
+        )
+        for i in range(outputs.n_heads)
+    ]
 
 
 def _further_tasks(data: LabelledData) -> list[str]:
