@@ -249,12 +249,19 @@ def gate(
 
 
 def _read(path: Path, tiers: Sequence[str] | None) -> tuple[LabelledData, tuple[Tier, ...]]:
+    import numpy as np
     from turnout_fastpath.training.labelled_data import read_labelled_data
     from turnout_fastpath.training.tiers import parse_tiers, tiers_of
 
     given = parse_tiers(tiers) if tiers else ()
     with progress(f"reading {path.name}") as advance:
         rows = read_labelled_data(path, progress=advance)
+    has_text = np.array([request is not None for request in rows.requests])
+    if not has_text.all():
+        _note(f"warning: {int((~has_text).sum()):,} rows have a stored vector and no text; they are left out")
+    if not has_text.any():
+        raise rows.defect("no row has text, needed: text, which is decided", column="prompt")
+    rows = rows.take(has_text)
     return rows, tiers_of(rows, given)
 
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from turnout_fastpath.bundle import DEFAULT_BUNDLE
+
 
 class GateRecordError(ValueError):
     """The record is missing, unreadable, or does not speak for the bundle."""
@@ -44,8 +46,10 @@ class GateRecord:
 
 
 def record_path(bundle: Path) -> Path:
-    """Where a bundle's record lies unless said otherwise: beside its folder."""
+    """Where a bundle's record lies unless said otherwise: beside its folder; of the one that ships, in this folder."""
     resolved = bundle.resolve()
+    if resolved == DEFAULT_BUNDLE.resolve():
+        return Path(f"{resolved.name}.gate.json")
     return resolved.with_name(resolved.name + ".gate.json")
 
 

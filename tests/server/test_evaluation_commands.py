@@ -97,6 +97,17 @@ def test_what_is_misused_is_said_in_one_line(
     assert "Traceback" not in result.stderr
 
 
+def test_stored_vectors_are_left_out(bundle: Path, data: Path, tmp_path: Path) -> None:
+    vector = {"features": [1.0, 2.0], "features_revision": "x", "scores": {"small": 1.0, "frontier": 1.0}}
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text(data.read_text() + "\n" + json.dumps(vector))
+    result = run("evaluate", bundle, mixed, "--replicates", 100)
+    assert result.exit_code == 0, result.stderr
+    assert "1 rows have a stored vector and no text; they are left out" in result.stderr
+    mixed.write_text(json.dumps(vector))
+    assert "no row has text" in run("evaluate", bundle, mixed).stderr
+
+
 def test_a_missing_package_is_named(bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("turnout_fastpath.training")]:
         monkeypatch.delitem(sys.modules, name)

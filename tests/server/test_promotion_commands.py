@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from turnout_fastpath.bundle import load_bundle
+from turnout_fastpath.bundle import DEFAULT_BUNDLE, load_bundle
 from turnout_server import cli
 from turnout_server.bundle_store import BundleStore
 from turnout_server.gate_record import GateRecord, read_record, record_path, write_record
@@ -128,6 +128,10 @@ def test_a_challenger(bundle: Path, store: Path) -> None:
     assert run("challenger", "--end", "--store", store).exit_code == 0
     assert not (store / "challenger").is_symlink()
     assert run("challenger", "--end", "--store", store).exit_code == 1
+
+
+def test_the_record_of_the_shipped_bundle_does_not_go_into_the_package() -> None:
+    assert record_path(DEFAULT_BUNDLE) == Path("default.gate.json")
 
 
 def test_a_record_is_read_as_it_was_written(bundle: Path, tmp_path: Path) -> None:
