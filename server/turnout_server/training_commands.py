@@ -260,7 +260,8 @@ def _progress(what: str, total: int | None = None) -> Iterator[Callable[[int], N
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
 
         def advance(n: int) -> None:
@@ -298,8 +299,8 @@ def _share(option: str, text: str | None) -> float | None:
 def _wish(wishes: Mapping[Wish, float | None]) -> tuple[Wish | None, float]:
     given = [(wish, target) for wish, target in wishes.items() if target is not None]
     if len(given) > 1:
-        names = " and ".join(wish.value.replace("_", "-") for wish, _ in given)
-        _fail([f"--{names}: one wish at a time"], MISUSED)
+        names = " and ".join(f"--{wish.value.replace('_', '-')}" for wish, _ in given)
+        _fail([f"{names}: one wish at a time"], MISUSED)
     return given[0] if given else (None, 0.0)
 
 
