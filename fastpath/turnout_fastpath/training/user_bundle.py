@@ -86,6 +86,11 @@ def train_bundle(
     """
     labels = label_tiers(data, tiers)
     check_labels(data, labels)
+    labelled = ~np.isnan(labels.suffices).all(axis=1)
+    if not labelled.all():
+        report(f"left out: {int((~labelled).sum())} rows without a score of the top tier beside another's")
+        data = data.take(labelled)
+        labels = label_tiers(data, tiers)
     weights = sample_weights(data)
     with threadpool_limits(SOLVER_THREADS):
         if start is None and len(data) >= FULL_RECIPE_ROWS:
