@@ -237,6 +237,8 @@ def _failing() -> Iterator[None]:
         if (error.name or "").startswith("turnout"):
             raise
         _fail([f"no package {error.name}: the training commands need pip install 'turnout[train]'"])
+    except OSError as error:
+        _fail([f"{error.filename}: {error.strerror}"])
     except (ValueError, RuntimeError, AssertionError) as error:
         if not type(error).__module__.startswith("turnout") and not isinstance(error, AssertionError):
             raise
@@ -403,5 +405,8 @@ def _number(value: float) -> str:
 def _write_json(path: Path | None, figures: Mapping[str, Any]) -> None:
     if path is None:
         return
-    path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        _fail([f"{path}: {error.strerror}"])
     typer.echo(f"wrote {path}")

@@ -86,9 +86,9 @@ def train_bundle(
     """
     labels = label_tiers(data, tiers)
     check_labels(data, labels)
-    labelled = ~np.isnan(labels.suffices).all(axis=1)
-    if not labelled.all():
-        report(f"left out: {int((~labelled).sum())} rows without a score of the top tier beside another's")
+    labelled = np.flatnonzero((~np.isnan(labels.suffices)).any(axis=1))
+    if len(labelled) < len(data):
+        report(f"left out: {len(data) - len(labelled)} rows without a score of the top tier beside another's")
         data = data.take(labelled)
         labels = label_tiers(data, tiers)
     weights = sample_weights(data)
