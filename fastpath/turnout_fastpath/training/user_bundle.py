@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from turnout_fastpath.bundle import Bundle, load_bundle, write_bundle
+from turnout_fastpath.bundle import Bundle, check_target, load_bundle, write_bundle
 from turnout_fastpath.classifier import Classifier
 from turnout_fastpath.training.bundle_report import (
     HeadResult,
@@ -81,9 +81,10 @@ def train_bundle(
 
     Raises:
         DataError: the data does not fit the tiers or the bundle, or a tier has too few labels or one class only.
-        BundleError: the bundle to start from cannot be used.
+        BundleError: the bundle to start from cannot be used, or `out` holds something else than a bundle.
         AssertionError: trainer, exported model and engine do not agree.
     """
+    check_target(out)
     labels = label_tiers(data, tiers)
     check_labels(data, labels)
     labelled = np.flatnonzero((~np.isnan(labels.suffices)).any(axis=1))
