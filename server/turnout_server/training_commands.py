@@ -26,6 +26,8 @@ MISUSED = 2
 # In place of a folder: the bundle that ships.
 SHIPPED = "default"
 PIPE_COLUMNS = 120
+# Models whose names are printed.
+LISTED = 8
 
 DataArgument = Annotated[
     Path, typer.Argument(metavar="DATA", help="Labelled rows: Parquet or JSON Lines; see docs/training.md.")
@@ -281,7 +283,9 @@ def _read(path: Path, *, scored: bool = True) -> LabelledData:
 
 def _say_what_was_read(rows: LabelledData) -> None:
     groups = len(set(rows.groups.tolist()))
-    typer.echo(f"{len(rows)} rows in {groups} groups; scores of {', '.join(rows.models) or 'nobody'}")
+    named = ", ".join(rows.models[:LISTED]) or "nobody"
+    more = f" and {len(rows.models) - LISTED} more" if len(rows.models) > LISTED else ""
+    typer.echo(f"{len(rows)} rows in {groups} groups; scores of {named}{more}")
     if rows.ignored:
         typer.echo(f"columns left out: {', '.join(rows.ignored)}")
 
