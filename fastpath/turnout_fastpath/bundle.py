@@ -190,6 +190,23 @@ def inputs_revision(bundle: Bundle) -> str:
     return hashlib.blake2b(json.dumps(made_of, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
+def check_target(path: Path) -> None:
+    """A bundle may be written to `path`: it is not there, is empty, or is a bundle, which will be replaced.
+
+    Raises:
+        BundleError: it holds something else.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise BundleError(f"{path}: a file, needed: a folder for the bundle")
+    held = sorted(entry.name for entry in path.iterdir())
+    if held and "manifest.json" not in held:
+        raise BundleError(
+            f"{path}: holds {held[0]!r} and no manifest.json; a bundle would replace the whole folder"
+        )
+
+
 def write_bundle(
     path: Path,
     manifest: Mapping[str, Any],
@@ -203,7 +220,11 @@ def write_bundle(
 
     The hashes, sizes and shapes of the files are added to `manifest` here. What a writer that was killed left beside
     `path` is removed.
+
+    Raises:
+        BundleError: see `check_target`.
     """
+    check_target(path)
     staging, retired = path.with_name(path.name + ".partial"), path.with_name(path.name + ".retired")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)

@@ -26,6 +26,8 @@ MISUSED = 2
 # In place of a folder: the bundle that ships.
 SHIPPED = "default"
 PIPE_COLUMNS = 120
+# Models whose names are printed.
+LISTED = 8
 
 DataArgument = Annotated[
     Path, typer.Argument(metavar="DATA", help="Labelled rows: Parquet or JSON Lines; see docs/training.md.")
@@ -237,6 +239,8 @@ def _failing() -> Iterator[None]:
         if (error.name or "").startswith("turnout"):
             raise
         _fail([f"no package {error.name}: the training commands need pip install 'turnout[train]'"])
+    except OSError as error:
+        _fail([f"{error.filename}: {error.strerror}"])
     except (ValueError, RuntimeError, AssertionError) as error:
         if not type(error).__module__.startswith("turnout") and not isinstance(error, AssertionError):
             raise
@@ -260,7 +264,8 @@ def _progress(what: str, total: int | None = None) -> Iterator[Callable[[int], N
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
 
         def advance(n: int) -> None:
@@ -278,7 +283,9 @@ def _read(path: Path, *, scored: bool = True) -> LabelledData:
 
 def _say_what_was_read(rows: LabelledData) -> None:
     groups = len(set(rows.groups.tolist()))
-    typer.echo(f"{len(rows)} rows in {groups} groups; scores of {', '.join(rows.models) or 'nobody'}")
+    named = ", ".join(rows.models[:LISTED]) or "nobody"
+    more = f" and {len(rows.models) - LISTED} more" if len(rows.models) > LISTED else ""
+    typer.echo(f"{len(rows)} rows in {groups} groups; scores of {named}{more}")
     if rows.ignored:
         typer.echo(f"columns left out: {', '.join(rows.ignored)}")
 
@@ -298,8 +305,8 @@ def _share(option: str, text: str | None) -> float | None:
 def _wish(wishes: Mapping[Wish, float | None]) -> tuple[Wish | None, float]:
     given = [(wish, target) for wish, target in wishes.items() if target is not None]
     if len(given) > 1:
-        names = " and ".join(wish.value.replace("_", "-") for wish, _ in given)
-        _fail([f"--{names}: one wish at a time"], MISUSED)
+        names = " and ".join(f"--{wish.value.replace('_', '-')}" for wish, _ in given)
+        _fail([f"{names}: one wish at a time"], MISUSED)
     return given[0] if given else (None, 0.0)
 
 
@@ -402,5 +409,8 @@ def _number(value: float) -> str:
 def _write_json(path: Path | None, figures: Mapping[str, Any]) -> None:
     if path is None:
         return
-    path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        _fail([f"{path}: {error.strerror}"])
     typer.echo(f"wrote {path}")

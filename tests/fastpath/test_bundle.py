@@ -380,3 +380,16 @@ def test_inputs_revision_is_of_what_the_classifier_reads(make_bundle: BundleMake
         make_bundle(seed=1, inputs=bundle.manifest["inputs"][::-1]),
     ]
     assert len({revision, *map(inputs_revision, others)}) == 4
+
+
+def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    write_synthetic(tmp_path / "mine")
+    write_synthetic(tmp_path / "mine")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letters.txt").write_text("dear")
+    with pytest.raises(BundleError, match=r"home: holds 'letters.txt' and no manifest.json"):
+        write_synthetic(tmp_path / "home")
+    with pytest.raises(BundleError, match=r"letters.txt: a file, needed: a folder"):
+        write_synthetic(tmp_path / "home" / "letters.txt")
+    assert (tmp_path / "home" / "letters.txt").read_text() == "dear"

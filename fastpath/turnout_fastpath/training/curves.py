@@ -28,9 +28,10 @@ LEAST_SLOPE = 0.05
 
 
 class Method(Enum):
-    """How a curve was fitted."""
+    """How a curve was fitted; ADJUSTED is a line behind what was there, which keeps its order of requests."""
 
     KEPT = "kept"
+    ADJUSTED = "adjusted"
     PLATT = "platt"
     BETA = "beta"
     ISOTONIC = "isotonic"
@@ -77,7 +78,7 @@ def fit_curve(method: Method, logits: Reals, labels: Reals, weights: Reals) -> C
     """Fits one curve.
 
     Args:
-        method: other than KEPT, which has nothing to fit.
+        method: PLATT, BETA or ISOTONIC.
         logits, labels, weights: (n,); labels in [0, 1].
     """
     if method is Method.PLATT:
@@ -119,22 +120,31 @@ def choose_curve(
     losses: dict[Method, Reals] = {}
     if kept is not None:
         losses[Method.KEPT] = log_losses(kept, labels) * weights
-    for method in (Method.PLATT, Method.BETA, Method.ISOTONIC):
-        out = logits.copy()
+    for method in Method:
+        x = kept if method is Method.ADJUSTED else logits
+        if method is Method.KEPT or x is None:
+            continue
+        fitted_by = Method.PLATT if method is Method.ADJUSTED else method
+        out = x.copy()
         for fold in range(FOLDS):
             rest, held = fold_of != fold, fold_of == fold
             if rest.any() and held.any():
-                out[held] = fit_curve(method, logits[rest], labels[rest], weights[rest]).apply(logits[held])
+                out[held] = fit_curve(fitted_by, x[rest], labels[rest], weights[rest]).apply(x[held])
         losses[method] = log_losses(out, labels) * weights
-    _, numbers = np.unique(groups, return_inverse=True)
     plainest, *others = losses
     chosen = plainest
     for method in others:
-        better = losses[chosen] - losses[method]
-        spread = np.bincount(numbers, better - better.mean())
-        if better.mean() > np.sqrt((spread**2).sum()) / len(better):
+        if is_better(losses[chosen], losses[method], groups):
             chosen = method
     return chosen, {method.value: round(float(loss.mean()), 6) for method, loss in losses.items()}
+
+
+def is_better(old: Reals, new: Reals, groups: npt.NDArray[np.str_]) -> bool:
+    """The new losses are lower on average, by more than the standard error of the difference over groups."""
+    _, numbers = np.unique(groups, return_inverse=True)
+    better = old - new
+    spread = np.bincount(numbers, better - better.mean())
+    return bool(better.mean() > np.sqrt((spread**2).sum()) / len(better))
 
 
 def _fit_platt(logits: Reals, labels: Reals, weights: Reals) -> Curve:

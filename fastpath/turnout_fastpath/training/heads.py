@@ -149,6 +149,9 @@ def fit_head(
         out = _cross_fit(candidate, columns, base, labels, weights, known, fold_of, target)
         losses[candidate] = _losses(out[known], labels[known], target) * weights[known]
     chosen = _choose(candidates, losses, np.asarray(groups)[known])
+    if target is Target.SHARE and base is not None and chosen.change is Change.RECALIBRATED:
+        # Logits are calibrated afterwards, in a way that keeps the order of requests.
+        chosen = Candidate(Change.NONE)
     before = losses.get(Candidate(Change.NONE))
     # Other folds than those it was chosen on.
     again = group_folds(np.asarray(groups), FOLDS, seed + 1)

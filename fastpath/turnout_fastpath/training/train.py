@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet
 from sklearn.metrics import f1_score
+from threadpoolctl import threadpool_limits
 
 from turnout_fastpath.bundle import DEFAULT_BUNDLE
 from turnout_fastpath.training.calibration import expected_calibration_error
@@ -26,6 +27,7 @@ from turnout_fastpath.training.everyday_rows import TASKS
 from turnout_fastpath.training.head_calibration import probabilities
 from turnout_fastpath.training.known_hard import KNOWN_HARD, known_hard_set
 from turnout_fastpath.training.learning import Report, learn, score, write_learned
+from turnout_fastpath.training.linear_fits import SOLVER_THREADS
 from turnout_fastpath.training.public_pairs import HEAD_MODELS
 from turnout_fastpath.training.static_table import load_table
 
@@ -113,7 +115,8 @@ def train(out: Path, table_folder: Path, data: Path | None, report: Report = pri
     )
     all_vectors = table.vectors(everything.readings)
     vectors = all_vectors[own]
-    learned = learn(dataset, vectors, report=report)
+    with threadpool_limits(SOLVER_THREADS):
+        learned = learn(dataset, vectors, report=report)
     bars = suggest_bars(dataset.tiers[dataset.everyday], learned.p[dataset.everyday])
     report(f"suggested bars: {bars}")
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from turnout_fastpath.bundle import Bundle, load_bundle, write_bundle
+from turnout_fastpath.bundle import Bundle, check_target, load_bundle, write_bundle
 from turnout_fastpath.classifier import Classifier
 from turnout_fastpath.training.background import background_levels, unrelated_rows
 from turnout_fastpath.training.bundle_report import (
@@ -84,11 +84,17 @@ def train_bundle(
 
     Raises:
         DataError: the data does not fit the tiers or the bundle, or a tier has too few labels or one class only.
-        BundleError: the bundle to start from cannot be used.
+        BundleError: the bundle to start from cannot be used, or `out` holds something else than a bundle.
         AssertionError: trainer, exported model and engine do not agree.
     """
+    check_target(out)
     labels = label_tiers(data, tiers)
     check_labels(data, labels)
+    labelled = np.flatnonzero((~np.isnan(labels.suffices)).any(axis=1))
+    if len(labelled) < len(data):
+        report(f"left out: {len(data) - len(labelled)} rows without a score of the top tier beside another's")
+        data = data.take(labelled)
+        labels = label_tiers(data, tiers)
     weights = sample_weights(data)
     with threadpool_limits(SOLVER_THREADS):
         if start is None and len(data) >= FULL_RECIPE_ROWS:

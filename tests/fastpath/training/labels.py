@@ -13,13 +13,20 @@ WORDS = (
 )  # fmt: skip
 
 
-def truth(words: int, tier: int) -> float:
+def truth(words: int, tier: int, step: int = 12) -> float:
     """Probability that a tier (0 the cheapest) suffices for a prompt of so many words."""
-    return 1 / (1 + math.exp((words - 20 - 12 * tier) / 4))
+    return 1 / (1 + math.exp((words - 20 - step * tier) / 4))
 
 
 def write_labels(
-    path: Path, n: int, tiers: Sequence[str], *, seed: int = 0, noise: bool = False, missing: float = 0.0
+    path: Path,
+    n: int,
+    tiers: Sequence[str],
+    *,
+    seed: int = 0,
+    noise: bool = False,
+    missing: float = 0.0,
+    step: int = 12,
 ) -> Path:
     """JSON Lines of n rows with exact scores; the last tier always scores 1.
 
@@ -30,6 +37,7 @@ def write_labels(
         seed: of everything.
         noise: labels have nothing to do with the prompts.
         missing: share of scores that are left out.
+        step: words by which each tier copes with longer prompts than the cheaper one.
     """
     source = random.Random(seed)
     with path.open("w", encoding="utf-8") as file:
@@ -37,7 +45,7 @@ def write_labels(
             words = source.randint(3, 50)
             judged = source.randint(3, 50) if noise else words
             drawn = source.random()
-            scores = {name: float(drawn < truth(judged, t)) for t, name in enumerate(tiers[:-1])} | {
+            scores = {name: float(drawn < truth(judged, t, step)) for t, name in enumerate(tiers[:-1])} | {
                 tiers[-1]: 1.0
             }
             kept = {name: score for name, score in scores.items() if source.random() >= missing}

@@ -66,6 +66,24 @@ def test_a_head_of_its_own_decides_with_a_policy_of_its_own(tmp_path: Path, base
     assert engine.route("turnout track " * 30).tier == "top"
 
 
+def test_eight_tiers_on_top_of_a_bundle_of_three(tmp_path: Path, base: Bundle) -> None:
+    names = [f"t{i}" for i in range(8)]
+    data = read_labelled_data(write_labels(tmp_path / "labels.jsonl", 300, names, missing=0.3, step=4))
+    result = train(data, tmp_path / "bundle", base, tiers=",".join(names), start=True)
+    assert result.agreement <= AGREEMENT
+    decision = probe_engine(load_bundle(tmp_path / "bundle")).route("turnout track train " * 10)
+    p = [one.p_sufficient or 0.0 for one in decision.candidates[:-1]]
+    assert len(p) == 7 and p[0] < 0.5 < p[-1]
+
+
+def test_equal_data_gives_equal_bundles(tmp_path: Path, base: Bundle, labelled: LabelledData) -> None:
+    for name in ("one", "two"):
+        train(labelled, tmp_path / name / "bundle", base, start=True)
+    one, two = (load_bundle(tmp_path / name / "bundle") for name in ("one", "two"))
+    assert one.classifier == two.classifier
+    assert one.manifest == two.manifest
+
+
 def test_noise_changes_nothing(tmp_path: Path, base: Bundle, labelled: LabelledData) -> None:
     """A bundle that is right stays as it is when the labels teach nothing more."""
     train(labelled, tmp_path / "first", base)
