@@ -88,7 +88,7 @@ def evaluate(
             "--split",
             metavar="SPLIT",
             help="given: BUNDLE as it is. in-domain, unseen-subject, leave-one-family-out: train anew without each part, "
-            "and measure on it.",
+            "and measure on it, by bars and not by the policy.",
         ),
     ] = "given",
     families: Annotated[

@@ -41,7 +41,7 @@ def print_evaluation(found: Evaluation, split: Split) -> None:
         _print_curves(found.curves[ALL])
     if len(found.curves) > 1:
         _print_areas(found.curves)
-    _print_decided(found)
+    _print_decided(found, split)
     _print_buckets(found)
 
 
@@ -124,7 +124,7 @@ def _print_areas(parts: Mapping[str, TierCurves]) -> None:
     print_table("cost and quality, by part", columns, rows)
 
 
-def _print_decided(found: Evaluation) -> None:
+def _print_decided(found: Evaluation, split: Split) -> None:
     rows = []
     for part, one in found.as_decided.items():
         if not one.rows:
@@ -145,7 +145,11 @@ def _print_decided(found: Evaluation) -> None:
             )
         )
     columns = ("part", "rows", "unscored", "score", "score of top", "cost", "saved", "sent to", "abstained")
-    print_table("as the policy decides", columns, rows)
+    # A fold's bundle has no policy of its own.
+    how = (
+        "as the policy decides" if split.value == "given" else "as a bar of 0.5 decides, without your policy"
+    )
+    print_table(how, columns, rows)
     if found.hard_to_top is not None:
         typer.echo(f"rows that only the top tier gets right, sent to it: {_show(found.hard_to_top)}\n")
 

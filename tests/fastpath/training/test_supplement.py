@@ -12,8 +12,8 @@ from turnout_fastpath import Engine, load_bundle
 from turnout_fastpath.bundle import DEFAULT_BUNDLE
 from turnout_fastpath.training.background import background_levels, unrelated_texts
 from turnout_fastpath.training.evaluation.seen_rows import find_seen
-from turnout_fastpath.training.everyday_labels import main as write_labels
 from turnout_fastpath.training.everyday_rows import load_everyday
+from turnout_fastpath.training.everyday_sample import write_sample
 from turnout_fastpath.training.labelled_data import read_labelled_data
 from turnout_fastpath.training.supplement import supplement
 
@@ -44,9 +44,9 @@ def test_single_exemplars_recall_most_paraphrases_and_little_else(bundle: Path) 
 
 def test_what_was_trained_on_is_told_apart(bundle: Path, tmp_path: Path) -> None:
     loaded = load_bundle(bundle)
-    for part, share in (("training", 1.0), ("set-apart", 0.0)):
-        path = tmp_path / f"{part}.jsonl"
-        write_labels([str(path), "--part", part])
+    for set_apart, share in ((False, 1.0), (True, 0.0)):
+        path = tmp_path / f"{set_apart}.jsonl"
+        write_sample(path, part=0, of=1, set_apart=set_apart)
         seen = find_seen(loaded, read_labelled_data(path))
         assert seen.known
         assert seen.seen.mean() == pytest.approx(share, abs=0.01)
