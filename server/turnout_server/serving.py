@@ -45,7 +45,7 @@ class Service:
         if settings.challenger is not None:
             challenging = Source(settings.policy, settings.challenger)
             self.challenger = Challenger(challenging, snapshot.state, self.metrics)
-            self.router.challenger = self.challenger
+            self.router.offer_to(self.challenger)
         self.port = MainPort(settings, self.router, self.metrics, shares_port=shares_port)
 
     async def run(
