@@ -57,7 +57,7 @@ class Router:
 
     def warm_up(self) -> Decision:
         """Makes one decision, uncounted, so that no caller waits for first-time work."""
-        return self._engine.decide(Request("What is the capital of France?"))
+        return self.decide_uncounted(Request("What is the capital of France?"))
 
     def offer_to(self, challenger: Challenger) -> None:
         """Offers every request to a challenger once it is decided; without one, nothing stands in the way."""
