@@ -28,6 +28,8 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         if program == "python":
             assert arguments[0] == "-m"
             monkeypatch.setattr(sys, "argv", arguments[1:])
+            # As in a process of its own: runpy warns of what another test has imported.
+            monkeypatch.delitem(sys.modules, arguments[1], raising=False)
             runpy.run_module(arguments[1], run_name="__main__")
             continue
         assert program == "turnout"
