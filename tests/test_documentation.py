@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -83,3 +84,23 @@ def test_every_relative_link_points_at_something() -> None:
             if not (page.parent / target).exists():
                 missing.append(f"{page.relative_to(ROOT)}: {target}")
     assert not missing
+
+
+@pytest.mark.skipif(os.environ.get("TURNOUT_FULL") != "1", reason="takes a minute; TURNOUT_FULL=1 runs it")
+def test_the_worked_example_of_evaluation_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (example, *_) = re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S)
+    folder = str(Path(sys.executable).parent)
+    if shutil.which("turnout", path=folder) is None:
+        pytest.skip("turnout is not installed in this environment")
+    result = subprocess.run(
+        ["bash", "-e", "-c", example],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / "store" / "current").is_symlink()

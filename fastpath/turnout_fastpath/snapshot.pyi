@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from turnout_fastpath.bundle import Bundle
+from turnout_fastpath.embedding import VectorSet
 from turnout_fastpath.policy import PolicySet
 from turnout_fastpath.state import StateBlock
 
@@ -26,5 +27,13 @@ class Snapshot:
     def state(self) -> StateBlock: ...
     @property
     def feature_means(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def exemplars(self) -> VectorSet:
+        """Vectors of the buckets' exemplars, bucket by bucket in the policy's order."""
+
+    @property
+    def match_cosines(self) -> npt.NDArray[np.float32]:
+        """(exemplars,) raw cosine at which each matches (0.88); 0 where the bundle has one scale for all."""
+
     def embed(self, text: str) -> npt.NDArray[np.float32]:
         """Unit vector of a text by the bundle's table, (dim,); zero if no piece of it is known."""

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
+from turnout_server import bucket_commands, evaluation_commands, promotion_commands
+from turnout_server.command_line import MISUSED
+from turnout_server.command_line import fail as _fail
 from turnout_server.settings import (
     KNOBS,
     LoadedSettings,
@@ -21,9 +24,7 @@ from turnout_server.settings import (
     find_misspelt_variables,
     load_settings,
 )
-
-FAILED = 1
-MISUSED = 2
+from turnout_server.training_commands import register as register_training
 
 app = typer.Typer(
     name="turnout",
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+register_training(app)
 
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships.")
@@ -236,10 +238,9 @@ def _settings(options: dict[str, Any]) -> LoadedSettings:
     return loaded
 
 
-def _fail(lines: Sequence[str], code: int = FAILED) -> NoReturn:
-    for line in lines:
-        typer.echo(f"turnout: {line}", err=True)
-    raise typer.Exit(code)
+evaluation_commands.register(app)
+bucket_commands.register(app)
+promotion_commands.register(app)
 
 
 def main() -> None:

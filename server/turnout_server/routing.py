@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from turnout_fastpath import Decision, Engine, Request, Snapshot
 from turnout_fastpath.snapshot import FEATURES_REVISION
 
 from turnout_server.observability.metrics import INFO, Metrics
 from turnout_server.version import package_version
+
+if TYPE_CHECKING:
+    from turnout_server.challenger import Challenger
 
 
 class Router:
@@ -23,7 +28,7 @@ class Router:
         self._set_least_times(engine.snapshot)
         version = package_version()
         metrics.watch(INFO, lambda: ((version, *revisions_of(self.snapshot)), 1))
-        self.decide_uncounted = engine.decide
+        self.decide_uncounted: Callable[[Request], Decision] = engine.decide
         self.count = metrics.count_decision
 
     @property
@@ -57,6 +62,17 @@ class Router:
     def warm_up(self) -> Decision:
         """Makes one decision, uncounted, so that no caller waits for first-time work."""
         return self.decide_uncounted(Request("What is the capital of France?"))
+
+    def offer_to(self, challenger: Challenger) -> None:
+        """Offers every request to a challenger once it is decided; without one, nothing stands in the way."""
+        decide, offer = self._engine.decide, challenger.offer
+
+        def decide_and_offer(request: Request) -> Decision:
+            decision = decide(request)
+            offer(request, decision)
+            return decision
+
+        self.decide_uncounted = decide_and_offer
 
     async def install(self, snapshot: Snapshot) -> None:
         """Swaps what decides. Decisions under way finish with the snapshot that they began with."""

@@ -30,6 +30,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "workers": ("4", 4),
     "policy": ("/etc/turnout/policy.yaml", Path("/etc/turnout/policy.yaml")),
     "bundle": ("/var/lib/turnout/bundle", Path("/var/lib/turnout/bundle")),
+    "challenger": ("/var/lib/turnout/challenger", Path("/var/lib/turnout/challenger")),
     "state": ("/dev/shm/turnout", Path("/dev/shm/turnout")),
     "max_in_flight": ("64", 64),
     "max_batch": ("8", 8),

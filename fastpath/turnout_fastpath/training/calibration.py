@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from turnout_fastpath.training.evaluation.calibration_bound import calibration_error
+
 Floats = npt.NDArray[np.floating]
 
 
@@ -41,8 +43,5 @@ def fit_platt(
 
 
 def expected_calibration_error(probabilities: Floats, labels: Floats, *, bins: int = 15) -> float:
-    """ECE over equal-mass bins: the mean of |mean probability - mean label| (Naeini et al. 2015)."""
-    order = np.argsort(probabilities, kind="stable")
-    parts = np.array_split(order, bins)
-    gaps = [len(part) * abs(probabilities[part].mean() - labels[part].mean()) for part in parts if len(part)]
-    return float(sum(gaps) / len(probabilities))
+    """ECE over equal-mass bins; see `evaluation.calibration_bound`."""
+    return float(calibration_error(probabilities, labels, np.ones(len(probabilities)), bins=bins))

@@ -7,65 +7,64 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from turnout_fastpath.training.dataset import HEADS
-from turnout_fastpath.training.everyday_rows import TASKS
-from turnout_fastpath.training.fit import Outputs
 from turnout_fastpath.training.net import CLIP, Net
+from turnout_fastpath.training.outputs import Outputs
 
 Floats = npt.NDArray[np.float32]
 
 OPSET = 17
 IR_VERSION = 8
-COLUMNS = len(TASKS) + 2 * len(HEADS) + 1
 
 
-def mixing_columns(slopes: Floats, intercepts: Floats) -> tuple[list[Floats], list[Floats]]:
-    """Maps raw net outputs to three blocks of COLUMNS: base, difference, gate; scores = base + sigmoid(gate) * difference.
+def mixing_columns(outputs: Outputs, slopes: Floats, intercepts: Floats) -> tuple[list[Floats], list[Floats]]:
+    """Maps raw net outputs to three blocks of scores: base, difference, gate; scores = base + sigmoid(gate) * difference.
 
     Base are the public expert's head logits and gains, base + difference the everyday expert's. The experts' logits are
     calibrated on the way.
 
     Args:
+        outputs: the layout.
         slopes, intercepts: (2, heads) of the public and of the everyday expert.
 
     Returns:
-        Three (raw outputs, COLUMNS) matrices and three (COLUMNS,) offsets.
+        Three (raw outputs, scores) matrices and three (scores,) offsets.
     """
-    heads = len(HEADS)
-    raw = Outputs.EVERYDAY_GAIN.stop
-    base, difference, gate = (np.zeros((raw, COLUMNS), np.float32) for _ in range(3))
-    base_offset, difference_offset, gate_offset = (np.zeros(COLUMNS, np.float32) for _ in range(3))
-    for i in range(len(TASKS)):
+    heads = outputs.n_heads
+    base, difference, gate = (np.zeros((outputs.n_raw, outputs.n_scores), np.float32) for _ in range(3))
+    base_offset, difference_offset, gate_offset = (np.zeros(outputs.n_scores, np.float32) for _ in range(3))
+    for i in range(outputs.n_tasks):
         base[i, i] = 1
     for h in range(heads):
-        column = len(TASKS) + h
-        base[Outputs.PUBLIC.start + h, column] = slopes[0, h]
+        column = outputs.logits.start + h
+        base[outputs.public.start + h, column] = slopes[0, h]
         base_offset[column] = intercepts[0, h]
-        difference[Outputs.EVERYDAY.start + h, column] = slopes[1, h]
-        difference[Outputs.PUBLIC.start + h, column] = -slopes[0, h]
+        base[outputs.public_gain.start + h, column + heads] = 1
+        if not outputs.gated:
+            continue
+        difference[outputs.everyday.start + h, column] = slopes[1, h]
+        difference[outputs.public.start + h, column] = -slopes[0, h]
         difference_offset[column] = intercepts[1, h] - intercepts[0, h]
-        base[Outputs.PUBLIC_GAIN.start + h, column + heads] = 1
-        difference[Outputs.EVERYDAY_GAIN.start + h, column + heads] = 1
-        difference[Outputs.PUBLIC_GAIN.start + h, column + heads] = -1
-        gate[Outputs.GATE, [column, column + heads]] = 1
-    base[Outputs.UNFAMILIAR, COLUMNS - 1] = 1
+        difference[outputs.everyday_gain.start + h, column + heads] = 1
+        difference[outputs.public_gain.start + h, column + heads] = -1
+        gate[outputs.gate, [column, column + heads]] = 1
+    base[outputs.unfamiliar, outputs.n_scores - 1] = 1
     return [base, difference, gate], [base_offset, difference_offset, gate_offset]
 
 
-def mix(raw: Floats, slopes: Floats, intercepts: Floats) -> Floats:
-    """(n, COLUMNS) scores from raw net outputs, as the exported model computes them."""
-    matrices, offsets = mixing_columns(slopes, intercepts)
+def mix(raw: Floats, outputs: Outputs, slopes: Floats, intercepts: Floats) -> Floats:
+    """(n, scores) scores from raw net outputs, as the exported model computes them."""
+    matrices, offsets = mixing_columns(outputs, slopes, intercepts)
     base, difference, gate = (raw @ m + o for m, o in zip(matrices, offsets, strict=True))
     result: Floats = base + difference / (1 + np.exp(-gate))
     return result
 
 
-def export_onnx(net: Net, slopes: Floats, intercepts: Floats) -> bytes:
-    """The serialised model: input x (n, inputs), output scores (n, COLUMNS).
+def export_onnx(net: Net, outputs: Outputs, slopes: Floats, intercepts: Floats) -> bytes:
+    """The serialised model: input x (n, inputs), output scores (n, scores).
 
     Standardisation becomes one clip and one multiplication; the mixing columns are folded into the last layer.
     """
-    matrices, offsets = mixing_columns(slopes, intercepts)
+    matrices, offsets = mixing_columns(outputs, slopes, intercepts)
     last = np.hstack(matrices)
     offset = np.concatenate(offsets)
     constants = {
@@ -96,7 +95,7 @@ def export_onnx(net: Net, slopes: Floats, intercepts: Floats) -> bytes:
         nodes,
         "turnout_classifier",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", len(net.mean)])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", COLUMNS])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", outputs.n_scores])],
         [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants.items()],
     )
     model = helper.make_model(

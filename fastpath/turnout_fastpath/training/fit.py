@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from turnout_fastpath.snapshot import ALL_FEATURE_NAMES
-from turnout_fastpath.training.dataset import GIBBERISH, HEADS, Dataset
-from turnout_fastpath.training.everyday_rows import TASKS, TIERS
+from turnout_fastpath.training.dataset import GIBBERISH, Dataset
+from turnout_fastpath.training.everyday_rows import TIERS
 from turnout_fastpath.training.net import Net, NetSettings, Targets, fit_net, merge, standardisation
 from turnout_fastpath.training.readings import Readings
 from turnout_fastpath.training.ridge import fit_ridge
@@ -24,7 +24,9 @@ NOT_JUDGED = frozenset(
 INPUTS = tuple(name for name in ALL_FEATURE_NAMES if name not in NOT_JUDGED)
 IDENTITY = frozenset(name for name in INPUTS if name.endswith("_share"))
 
-NGRAM_COLUMNS = 16
+QUERY_SCALE = 32767
+# The kernel sums sixteen columns at a time.
+NGRAM_COLUMNS_STEP = 16
 NGRAM_PENALTY = 1.0
 NGRAM_FOLDS = 5
 NETS = 3
@@ -44,8 +46,8 @@ class Ngrams:
 
     def values(self, readings: Readings) -> Floats:
         """(n, columns) as the kernel computes them."""
-        result: Floats = (readings.ngrams @ self.rows.astype(np.float32)) * self.scales
-        return result
+        sums = readings.ngrams @ self.rows.astype(np.float64)
+        return np.asarray(sums * self.scales, np.float32)
 
 
 def ngram_targets(dataset: Dataset) -> tuple[Floats, Floats]:
@@ -57,19 +59,18 @@ def ngram_targets(dataset: Dataset) -> tuple[Floats, Floats]:
     everyday = dataset.everyday
     columns: list[tuple[Floats, Floats]] = []
     natural = dataset.sources != GIBBERISH
-    ones = np.where(everyday, EVERYDAY_WEIGHT, 1).astype(np.float32) * natural
-    for task in range(len(TASKS)):
+    ones = np.where(everyday, EVERYDAY_WEIGHT, 1).astype(np.float32) * natural * (dataset.tasks >= 0)
+    for task in range(dataset.outputs.n_tasks):
         columns.append(((dataset.tasks == task).astype(np.float32), ones))
-    for head in range(len(HEADS)):
+    for head in range(dataset.outputs.n_heads):
         for labels in (dataset.suffices[:, head], dataset.gains[:, head]):
             known = ~np.isnan(labels) & ~everyday
-            columns.append((np.where(known, labels, 0), known.astype(np.float32)))
+            columns.append((np.where(known, labels, 0), known * dataset.weights))
     for tier in range(1, len(TIERS)):
         columns.append(((dataset.tiers < tier).astype(np.float32), everyday.astype(np.float32)))
-    if len(columns) > NGRAM_COLUMNS:
-        raise ValueError(f"{len(columns)} targets, the table has {NGRAM_COLUMNS} columns")
-    targets = np.zeros((n, NGRAM_COLUMNS), np.float32)
-    weights = np.zeros((n, NGRAM_COLUMNS), np.float32)
+    width = -(-len(columns) // NGRAM_COLUMNS_STEP) * NGRAM_COLUMNS_STEP
+    targets = np.zeros((n, width), np.float32)
+    weights = np.zeros((n, width), np.float32)
     for i, (target, weight) in enumerate(columns):
         total = weight.sum()
         targets[:, i] = (target - (weight @ target) / total) if total else 0
@@ -101,19 +102,6 @@ def transform_features(features: Floats) -> Floats:
     return chosen
 
 
-class Outputs:
-    """Where the net's raw outputs stand: tasks, heads by expert, the gate, the unfamiliar logit, gains by expert."""
-
-    _T, _H = len(TASKS), len(HEADS)
-    TASKS = slice(0, _T)
-    PUBLIC = slice(_T, _T + _H)
-    EVERYDAY = slice(_T + _H, _T + 2 * _H)
-    GATE = _T + 2 * _H
-    UNFAMILIAR = _T + 2 * _H + 1
-    PUBLIC_GAIN = slice(_T + 2 * _H + 2, _T + 3 * _H + 2)
-    EVERYDAY_GAIN = slice(_T + 3 * _H + 2, _T + 4 * _H + 2)
-
-
 def net_targets(dataset: Dataset) -> Targets:
     """The net's labels.
 
@@ -123,10 +111,10 @@ def net_targets(dataset: Dataset) -> Targets:
     everyday = dataset.everyday
     gibberish = dataset.sources == GIBBERISH
     known = ~np.isnan(dataset.suffices)
-    public = (known & ~everyday[:, None]).astype(np.float32)
+    public = (known & ~everyday[:, None]) * dataset.weights[:, None]
     own = (known & everyday[:, None]) * np.float32(EVERYDAY_WEIGHT)
     suffices, gains = np.nan_to_num(dataset.suffices), np.nan_to_num(dataset.gains)
-    task_weights = np.where(everyday, EVERYDAY_WEIGHT, PUBLIC_TASK_WEIGHT) * ~gibberish
+    task_weights = np.where(everyday, EVERYDAY_WEIGHT, PUBLIC_TASK_WEIGHT) * ~gibberish * (dataset.tasks >= 0)
     gate_weights = np.where(everyday, EVERYDAY_WEIGHT, 1.0) * ~gibberish
     unfamiliar_weights = np.where(gibberish, 3.0, np.where(everyday, EVERYDAY_WEIGHT, 1.0))
     return Targets(
@@ -140,22 +128,11 @@ def net_targets(dataset: Dataset) -> Targets:
     )
 
 
-@dataclass(frozen=True)
-class Table:
-    """The static table and the clusters of the training rows' vectors, as kernels read them."""
-
-    rows: npt.NDArray[np.int8]
-    weights: npt.NDArray[np.uint16]
-
-    def vectors(self, readings: Readings) -> Floats:
-        """(n, dim) unit vectors."""
-        sums = readings.pieces @ (self.rows.astype(np.float32) * self.weights[:, None])
-        return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9), np.float32)
-
-
 def net_inputs(readings: Readings, vectors: Floats, ngram_values: Floats, clusters: Floats) -> Floats:
     """(n, inputs) in the engine's order: features, vector, n-gram sums, familiarity."""
-    nearest = (vectors @ clusters.T).max(axis=1)
+    # As the kernel rounds a vector before it takes cosines.
+    query = np.rint(vectors * np.float32(QUERY_SCALE)) / np.float32(QUERY_SCALE)
+    nearest = (query @ clusters.T).max(axis=1)
     familiarity = np.stack([readings.unknown_share, readings.pieces_per_word, nearest], axis=1)
     return np.hstack([transform_features(readings.features), vectors, ngram_values, familiarity]).astype(
         np.float32
@@ -171,7 +148,15 @@ class Fitted:
     input_means: Floats
 
 
-def fit(dataset: Dataset, vectors: Floats, clusters: Floats, *, nets: int = NETS, seed: int = 0) -> Fitted:
+def fit(
+    dataset: Dataset,
+    vectors: Floats,
+    clusters: Floats,
+    *,
+    settings: NetSettings = SETTINGS,
+    nets: int = NETS,
+    seed: int = 0,
+) -> Fitted:
     """Fits n-grams and net on all rows of `dataset`.
 
     The net sees, for each row, n-gram values of a table that was fitted without the row's group: else it would trust
@@ -179,7 +164,7 @@ def fit(dataset: Dataset, vectors: Floats, clusters: Floats, *, nets: int = NETS
     """
     targets, weights = ngram_targets(dataset)
     folds = group_folds(dataset.groups, NGRAM_FOLDS, seed + 1)
-    values = np.zeros((len(dataset), NGRAM_COLUMNS), np.float32)
+    values = np.zeros(targets.shape, np.float32)
     for fold in range(NGRAM_FOLDS):
         rest, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         part = fit_ngrams(dataset.take(rest), targets[rest], weights[rest])
@@ -188,7 +173,7 @@ def fit(dataset: Dataset, vectors: Floats, clusters: Floats, *, nets: int = NETS
     labels = net_targets(dataset)
     scaling = standardisation(inputs, labels.binary_weights.max(axis=1))
     fitted = [
-        fit_net(inputs, labels, [len(TASKS)], scaling=scaling, settings=SETTINGS, seed=seed + i)
+        fit_net(inputs, labels, [dataset.outputs.n_tasks], scaling=scaling, settings=settings, seed=seed + i)
         for i in range(nets)
     ]
     return Fitted(fit_ngrams(dataset, targets, weights), merge(fitted), scaling[0])
@@ -200,17 +185,24 @@ def predict(fitted: Fitted, readings: Readings, vectors: Floats, clusters: Float
 
 
 def cross_validate(
-    dataset: Dataset, vectors: Floats, clusters: Floats, *, folds: int = 5, nets: int = 1
+    dataset: Dataset,
+    vectors: Floats,
+    clusters: Floats,
+    *,
+    settings: NetSettings = SETTINGS,
+    folds: int = 5,
+    only: int | None = None,
+    nets: int = 1,
 ) -> Floats:
-    """(n, outputs) raw outputs for each row, by a fit without its group."""
+    """(n, outputs) raw outputs for each row, by a fit without its group; NaN in folds beyond the first `only`."""
     fold_of = group_folds(dataset.groups, folds, 17)
-    outputs: list[Floats] = []
-    rows: list[npt.NDArray[np.intp]] = []
-    for fold in range(folds):
+    result = np.full((len(dataset), dataset.outputs.n_raw), np.nan, np.float32)
+    for fold in range(folds if only is None else only):
         rest, own = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-        fitted = fit(dataset.take(rest), vectors[rest], clusters, nets=nets, seed=100 * (fold + 1))
-        outputs.append(predict(fitted, dataset.readings.take(own), vectors[own], clusters))
-        rows.append(own)
-    order = np.argsort(np.concatenate(rows))
-    result: Floats = np.concatenate(outputs)[order]
+        if not len(own):
+            continue
+        fitted = fit(
+            dataset.take(rest), vectors[rest], clusters, settings=settings, nets=nets, seed=100 * (fold + 1)
+        )
+        result[own] = predict(fitted, dataset.readings.take(own), vectors[own], clusters)
     return result

@@ -1,0 +1,98 @@
+"""What the commands share: how they end when something is wrong, progress, tables, and values of options."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NoReturn
+
+import typer
+
+FAILED = 1
+MISUSED = 2
+# Characters of a table's line, where it is not written to a terminal.
+WIDTH = 180
+
+
+def fail(lines: Sequence[str], code: int = FAILED) -> NoReturn:
+    """Says what is wrong, a line each, and ends the process."""
+    for line in lines:
+        typer.echo(f"turnout: {line}", err=True)
+    raise typer.Exit(code)
+
+
+def user_name() -> str:
+    """Who runs the command; the number of the user where the machine has no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        import os
+
+        return str(os.getuid())
+
+
+@contextlib.contextmanager
+def failing() -> Iterator[None]:
+    """Ends the process with a line for each thing that is wrong with what a command was given."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("turnout"):
+            raise
+        fail([f"no package {error.name}: this command needs pip install 'turnout[train]'"])
+    except OSError as error:
+        fail([f"{error.filename}: {error.strerror}" if error.filename else str(error)])
+    except (ValueError, RuntimeError) as error:
+        if not type(error).__module__.startswith("turnout"):
+            raise
+        fail(str(error).splitlines())
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal's error stream; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda n: bar.advance(task, n)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    # A pipe or a file has no width of its own.
+    console = Console()
+    Console(width=console.width if console.is_terminal else max(console.width, WIDTH)).print(table)
+    typer.echo("")
+
+
+def parse_share(option: str, text: str) -> float:
+    """A share such as 30% or 0.3, from 0 to 1; ends the process if it is none."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        fail([f"{option}: {text!r}, needed: a share such as 30% or 0.3, from 0 to 1"], MISUSED)
+    return share
+
+
+def parse_numbers(option: str, text: str) -> dict[str, float]:
+    """Numbers by name, such as small=1,frontier=12; ends the process if they are none."""
+    numbers = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            numbers[name.strip()] = float(value)
+        except ValueError:
+            fail([f"{option}: {part!r}, needed: a name and a number, such as small=1"], MISUSED)
+    return numbers
