@@ -8,6 +8,11 @@ from setuptools import Extension, setup
 
 DEBUG = os.environ.get("TURNOUT_DEBUG") == "1"
 CORE = "fastpath/turnout_fastpath"
+# Roots of import packages, and the folders in them that hold compiled files.
+ROOTS = {
+    "fastpath": ["turnout_fastpath"],
+    "server": ["turnout_server/doors/compiled", "turnout_server/doors/decision_port"],
+}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": DEBUG,
@@ -22,19 +27,21 @@ COMPILE = ["-O1", "-g", "-fno-omit-frame-pointer", *SANITISE] if DEBUG else ["-O
 
 extensions = [
     Extension(
-        f"turnout_fastpath.{source.stem}",
+        ".".join(source.relative_to(root).with_suffix("").parts),
         [str(source)],
-        include_dirs=[CORE],
+        include_dirs=[CORE, str(Path(root, folder))],
         define_macros=[("TURNOUT_DEBUG", "1")] if DEBUG else [],
         extra_compile_args=[*COMPILE, "-ffp-contract=off", "-Wno-unused-function"],
         extra_link_args=SANITISE,
     )
-    for source in sorted(Path(CORE).glob("*.pyx"))
+    for root, folders in ROOTS.items()
+    for folder in folders
+    for source in sorted(Path(root, folder).glob("*.pyx"))
 ]
 setup(
     ext_modules=cythonize(
         extensions,
-        include_path=["fastpath"],
+        include_path=list(ROOTS),
         build_dir="build/debug" if DEBUG else "build/release",
         compiler_directives=DIRECTIVES,
         nthreads=2,

@@ -1,6 +1,8 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
 
+from turnout_fastpath.net cimport Net, net_t
+
 
 cdef extern from "ort_api.h" nogil:
     ctypedef void ort_object
@@ -9,6 +11,7 @@ cdef extern from "ort_api.h" nogil:
 
 
 cdef struct classifier_t:
+    const net_t* net             # NULL: ONNX Runtime runs the model
     ort_api api
     ort_object* session
     const char* input_name
@@ -17,7 +20,7 @@ cdef struct classifier_t:
     int n_outputs
 
 
-# One worker's input and output, wrapped once as tensors over the worker's own memory.
+# One worker's input and output; for ONNX Runtime wrapped once as tensors over the worker's own memory.
 cdef struct classifier_io_t:
     float* inputs
     float* outputs
@@ -33,8 +36,10 @@ cdef class Classifier:
     cdef classifier_t c
     cdef ort_object* memory_info
     cdef object model
+    cdef Net net
     cdef object input_name
     cdef object output_name
 
+    cdef int open_session(self) except -1
     cdef int open_io(self, classifier_io_t* io, int64_t rows) except -1
     cdef void close_io(self, classifier_io_t* io) noexcept

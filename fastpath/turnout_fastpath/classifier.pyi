@@ -21,12 +21,26 @@ class Classifier:
         *,
         input_name: str = "x",
         output_name: str = "scores",
+        compiled: bool = True,
     ) -> None:
-        """Loads a serialised model and runs it once on zeros.
+        """Loads a serialised model.
+
+        The net that the trainer exports is run by our own kernel, which needs no ONNX Runtime; any other model is
+        run once on zeros, by ONNX Runtime.
+
+        Args:
+            model: the serialised ONNX model.
+            n_inputs, n_outputs: its width.
+            input_name, output_name: its input's and output's names.
+            compiled: False to have ONNX Runtime run every model.
 
         Raises:
             ClassifierError: ONNX Runtime cannot be loaded, or the model is none, or of another shape.
         """
+
+    @property
+    def is_compiled(self) -> bool:
+        """True if our own kernel runs the model."""
 
     @property
     def n_inputs(self) -> int: ...

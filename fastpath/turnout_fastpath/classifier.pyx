@@ -1,4 +1,4 @@
-"""The ONNX session, called through ONNX Runtime's C API so that a decision never needs the GIL."""
+"""The ONNX model, by our own kernel where it is the trainer's net, else by ONNX Runtime's C API; never with the GIL."""
 
 import glob
 import importlib.util
@@ -7,6 +7,10 @@ import os
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from turnout_fastpath.net cimport Net, net_run
+
+from turnout_fastpath.onnx_graph import find_net
 
 
 cdef extern from "ort_api.h" nogil:
@@ -85,7 +89,11 @@ cdef int open_runtime() except -1:
 
 
 cdef int classifier_run(const classifier_t* classifier, classifier_io_t* io) noexcept nogil:
-    cdef ort_status status = ort_run(
+    cdef ort_status status
+    if classifier.net != NULL:
+        net_run(classifier.net, io.inputs, io.outputs)
+        return 0
+    status = ort_run(
         classifier.api, classifier.session, classifier.input_name, io.input_value,
         classifier.output_name, &io.output_value)
     if status == NULL:
@@ -96,16 +104,27 @@ cdef int classifier_run(const classifier_t* classifier, classifier_io_t* io) noe
 
 cdef class Classifier:
     def __cinit__(self, bytes model not None, int n_inputs, int n_outputs, *,
-                  str input_name="x", str output_name="scores"):
-        open_runtime()
+                  str input_name="x", str output_name="scores", bint compiled=True):
         self.model = model
         self.input_name = input_name.encode()
         self.output_name = output_name.encode()
-        self.c.api = process_api
         self.c.input_name = PyBytes_AS_STRING(self.input_name)
         self.c.output_name = PyBytes_AS_STRING(self.output_name)
         self.c.n_inputs = n_inputs
         self.c.n_outputs = n_outputs
+        graph = find_net(model, input_name, output_name) if compiled else None
+        if graph is not None and graph.inner.shape[0] == n_inputs and len(graph.bias) == 3 * n_outputs:
+            self.net = Net(graph)
+            self.c.net = &self.net.c
+        else:
+            self.open_session()
+            # A model of another shape than the manifest's shows here, not in a decision.
+            self.run_rows(None, 1)
+
+    cdef int open_session(self) except -1:
+        open_runtime()
+        self.c.api = process_api
+        cdef bytes model = self.model
         cdef ort_object* options = NULL
         check(process_api, ort_create_options(process_api, &options), "session options")
         try:
@@ -117,13 +136,16 @@ cdef class Classifier:
         finally:
             ort_release(process_api, ORT_ReleaseSessionOptions, options)
         check(process_api, ort_create_memory_info(process_api, &self.memory_info), "memory info")
-        # A model of another shape than the manifest's shows here, not in a decision.
-        self.run_rows(None, 1)
+        return 0
 
     def __dealloc__(self):
         if self.c.api != NULL:
             ort_release(self.c.api, ORT_ReleaseMemoryInfo, self.memory_info)
             ort_release(self.c.api, ORT_ReleaseSession, self.c.session)
+
+    @property
+    def is_compiled(self):
+        return self.c.net != NULL
 
     @property
     def n_inputs(self):
@@ -139,6 +161,8 @@ cdef class Classifier:
         if io.inputs == NULL or io.outputs == NULL:
             self.close_io(io)
             raise MemoryError()
+        if self.c.net != NULL:
+            return 0
         try:
             check(self.c.api, ort_create_tensor(
                 self.c.api, self.memory_info, io.inputs, rows, self.c.n_inputs, &io.input_value), "input tensor")
@@ -150,8 +174,9 @@ cdef class Classifier:
         return 0
 
     cdef void close_io(self, classifier_io_t* io) noexcept:
-        ort_release(self.c.api, ORT_ReleaseValue, io.input_value)
-        ort_release(self.c.api, ORT_ReleaseValue, io.output_value)
+        if self.c.api != NULL:
+            ort_release(self.c.api, ORT_ReleaseValue, io.input_value)
+            ort_release(self.c.api, ORT_ReleaseValue, io.output_value)
         free(io.inputs)
         free(io.outputs)
         io.input_value = io.output_value = NULL
@@ -163,6 +188,8 @@ cdef class Classifier:
         table = numpy.ascontiguousarray(rows, dtype=numpy.float32)
         if table.ndim != 2 or table.shape[1] != self.c.n_inputs:
             raise ValueError(f"rows have shape {table.shape}, needed: (n, {self.c.n_inputs})")
+        if self.net is not None:
+            return self.net.run(table)
         return self.run_rows(table, table.shape[0])
 
     def run_rows(self, table, Py_ssize_t rows):

@@ -16,6 +16,7 @@ import typer
 from turnout_server.settings import (
     KNOBS,
     LoadedSettings,
+    Settings,
     SettingsError,
     find_misspelt_variables,
     load_settings,
@@ -85,7 +86,14 @@ def _root(
 
 @app.command()
 @_with_knobs
-def serve(**options: str | None) -> None:
+def serve(
+    *,
+    decision_only: Annotated[
+        bool,
+        typer.Option("--decision-only", help="Serve the decision port alone, in one process, as a sidecar."),
+    ] = False,
+    **options: str | None,
+) -> None:
     """Serve decisions over gRPC until SIGTERM; SIGHUP reads policy and bundle again."""
     settings = _settings(options).settings
     from turnout_server.lifecycle import StartError
@@ -93,7 +101,13 @@ def serve(**options: str | None) -> None:
 
     configure_logs(settings.log_level, settings.log_format)
     try:
-        if settings.workers == 1:
+        if decision_only:
+            import uvloop
+
+            from turnout_server.decision_serving import serve_decisions
+
+            uvloop.run(serve_decisions(_without_main_port(settings)))
+        elif settings.workers == 1 and settings.decision_port is None:
             import uvloop
 
             from turnout_server.serving import serve as serve_here
@@ -203,6 +217,12 @@ def print_config(
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def _without_main_port(settings: Settings) -> Settings:
+    if settings.decision_port is None:
+        _fail(["--decision-only: the decision port is off (limit: a TCP port)"], MISUSED)
+    return settings
 
 
 def _settings(options: dict[str, Any]) -> LoadedSettings:

@@ -18,6 +18,10 @@ class StartError(Exception):
     """The service cannot start; one line per defect."""
 
 
+class UnavailableError(StartError):
+    """A part that the rest of the service can do without cannot start."""
+
+
 def watch_signals(stop: asyncio.Event, reload: Callable[[], Coroutine[Any, Any, object]]) -> None:
     """SIGTERM and SIGINT set `stop`; SIGHUP calls `reload`. For the running loop of the main thread."""
     loop = asyncio.get_running_loop()

@@ -19,17 +19,30 @@ def check_free(host: str, port: int) -> Address:
     Raises:
         StartError: the address is not free, or not this machine's.
     """
+    family, address = find_address(host, port)
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind) as alone:
+        with socket.socket(family, socket.SOCK_STREAM) as alone:
             # A port whose last connections are still being closed counts as free.
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             alone.bind(address)
             return family, alone.getsockname()
     except OSError as error:
         raise StartError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def find_address(host: str, port: int) -> Address:
+    """Family and address to listen on.
+
+    Raises:
+        StartError: the host has none.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return family, address
 
 
 def reserve_port(host: str, port: int) -> socket.socket:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from turnout_fastpath import BundleError, PolicyDocumentError, PolicyError, Snapshot, StateBlock, load_policy
 from turnout_fastpath import compile_snapshot as compile_core
@@ -15,7 +15,7 @@ from turnout_fastpath.policy_document import DEFAULT_POLICY
 
 from turnout_server.observability.logs import describe_cause, get_logger
 from turnout_server.observability.metrics import RELOADS, Metrics
-from turnout_server.routing import Router, revisions_of
+from turnout_server.routing import revisions_of
 
 # Modification time in nanoseconds, size, inode: of writing in place, copying and renaming, none escapes all.
 FileMark = tuple[int, int, int] | None
@@ -87,13 +87,24 @@ class Source:
         return (self.bundle or DEFAULT_BUNDLE) / "manifest.json"
 
 
-class Reloader:
-    """Keeps a router's snapshot up with the files; what is broken changes nothing, but is logged, counted."""
+class Installs(Protocol):
+    """What decides with a snapshot."""
 
-    def __init__(self, source: Source, marks: Marks, router: Router, metrics: Metrics) -> None:
-        """Watches `source`, whose files bore `marks` before the router's snapshot was read from them."""
+    @property
+    def snapshot(self) -> Snapshot:
+        """What decisions are made with now."""
+
+    async def install(self, snapshot: Snapshot) -> None:
+        """Swaps it."""
+
+
+class Reloader:
+    """Keeps a snapshot up with the files; what is broken changes nothing, but is logged, counted."""
+
+    def __init__(self, source: Source, marks: Marks, decider: Installs, metrics: Metrics) -> None:
+        """Watches `source`, whose files bore `marks` before the decider's snapshot was read from them."""
         self._source = source
-        self._router = router
+        self._decider = decider
         self._metrics = metrics
         self._marks = marks
         self._lock = asyncio.Lock()
@@ -121,7 +132,7 @@ class Reloader:
 
     async def _reload(self) -> ReloadResult:
         log = get_logger()
-        before = self._router.snapshot
+        before = self._decider.snapshot
         try:
             snapshot = await asyncio.to_thread(self._source.compile, before.state)
         except ConfigurationError as error:
@@ -135,7 +146,7 @@ class Reloader:
         if (policy, bundle, features) == revisions_of(before):
             log.info("config_unchanged", policy_revision=policy, bundle_revision=bundle)
             return ReloadResult.UNCHANGED
-        await self._router.install(snapshot)
+        await self._decider.install(snapshot)
         log.info("config_accepted", policy_revision=policy, bundle_revision=bundle)
         return ReloadResult.ACCEPTED
 

@@ -20,7 +20,7 @@ class Router:
     def __init__(self, engine: Engine, metrics: Metrics) -> None:
         self._engine = engine
         self._metrics = metrics
-        self._least_time_s = _least_times(engine.snapshot)
+        self._set_least_times(engine.snapshot)
         version = package_version()
         metrics.watch(INFO, lambda: ((version, *revisions_of(self.snapshot)), 1))
         self.decide_uncounted = engine.decide
@@ -40,6 +40,10 @@ class Router:
         """
         return remaining_s < self._least_time_s.get(policy, 0.0)
 
+    def may_be_short_of_time(self, remaining_s: float) -> bool:
+        """False if every policy has time enough within `remaining_s` seconds."""
+        return remaining_s < self._greatest_least_time_s
+
     def decide(self, request: Request) -> Decision:
         """Decides one request and counts the decision.
 
@@ -57,7 +61,11 @@ class Router:
     async def install(self, snapshot: Snapshot) -> None:
         """Swaps what decides. Decisions under way finish with the snapshot that they began with."""
         await asyncio.to_thread(self._engine.install, snapshot)
+        self._set_least_times(snapshot)
+
+    def _set_least_times(self, snapshot: Snapshot) -> None:
         self._least_time_s = _least_times(snapshot)
+        self._greatest_least_time_s = max(self._least_time_s.values())
 
 
 def revisions_of(snapshot: Snapshot) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ from turnout_fastpath import Engine, StateBlock, StateError
 from turnout_server.doors.server import MainPort
 from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
 from turnout_server.observability.logs import get_logger
-from turnout_server.observability.metrics import Metrics
+from turnout_server.observability.metrics import Metrics, Sums
 from turnout_server.reloading import ConfigurationError, Reloader, Source
 from turnout_server.routing import Router, revisions_of
 from turnout_server.settings import Settings
@@ -42,6 +42,10 @@ class Service:
         self.reloader = Reloader(source, marks, self.router, self.metrics)
         self.port = MainPort(settings, self.router, self.metrics, shares_port=shares_port)
 
+    def sums(self) -> Sums:
+        """Everything that is counted. May be called on any thread."""
+        return self.metrics.sums()
+
     async def run(
         self, stop: asyncio.Event, on_ready: Callable[[int], Awaitable[None]] | None = None
     ) -> None:
@@ -57,7 +61,7 @@ class Service:
         log = get_logger()
         async with contextlib.AsyncExitStack() as stack:
             endpoint = open_endpoint(
-                self.settings, lambda: [self.metrics.sums()], lambda: self.port.health.is_serving
+                self.settings, lambda: [self.sums()], lambda: self.port.health.is_serving
             )
             if endpoint is not None:
                 stack.callback(endpoint.close)

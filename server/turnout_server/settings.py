@@ -59,6 +59,20 @@ class Settings:
             optional(_PORT, "off"), "TCP port", "Compiled decision listener; 0: any free port, off: none."
         ),
     ] = 50052
+    decision_threads: Annotated[
+        int,
+        Meaning(
+            whole(1, 64), "threads", "Threads of the decision listener, each with connections of its own."
+        ),
+    ] = 1
+    decision_socket: Annotated[
+        Path | None,
+        Meaning(
+            optional(path("a file"), "none"),
+            "-",
+            "Unix socket that the decision listener serves as well; none: TCP only.",
+        ),
+    ] = None
     metrics_port: Annotated[
         int | None,
         Meaning(

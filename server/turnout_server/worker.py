@@ -10,11 +10,16 @@ import asyncio
 import contextlib
 import socket
 import sys
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from turnout_server.settings import KNOBS, Settings, load_settings
+
+if TYPE_CHECKING:
+    from turnout_server.observability.metrics import Sums
+    from turnout_server.reloading import Reloader
 
 # How often the supervisor hears a worker's metrics.
 PUSH_S = 1.0
@@ -59,15 +64,33 @@ class Control:
             await self._writer.wait_closed()
 
 
-async def _work(settings: Settings, end: socket.socket) -> int:
+class WorkerService(Protocol):
+    """What a worker runs."""
+
+    reloader: Reloader
+
+    def sums(self) -> Sums:
+        """Everything that is counted."""
+
+    async def run(self, stop: asyncio.Event, on_ready: Callable[[int], Awaitable[None]]) -> None:
+        """Serves until `stop` is set."""
+
+
+class MakeService(Protocol):
+    """The class of such a service."""
+
+    def __call__(self, settings: Settings, *, shares_port: bool) -> WorkerService:
+        """Assembles it."""
+
+
+async def _work(settings: Settings, end: socket.socket, make: MakeService) -> int:
     # Imported here: the supervisor reads this file too, and needs neither grpc nor the engine.
-    from turnout_server.lifecycle import StartError, running, settle_memory, watch_signals
-    from turnout_server.serving import Service
+    from turnout_server.lifecycle import StartError, UnavailableError, running, settle_memory, watch_signals
 
     control = Control(*await asyncio.open_unix_connection(sock=end))
     stop = asyncio.Event()
     try:
-        service = Service(settings, shares_port=True)
+        service = make(settings, shares_port=True)
         watch_signals(stop, service.reloader.reload)
 
         async def obey() -> None:
@@ -79,7 +102,7 @@ async def _work(settings: Settings, end: socket.socket) -> int:
 
         async def push() -> None:
             while True:
-                await control.tell(sums=service.metrics.sums().values)
+                await control.tell(sums=service.sums().values)
                 await asyncio.sleep(PUSH_S)
 
         async def begin(port: int) -> None:
@@ -88,7 +111,10 @@ async def _work(settings: Settings, end: socket.socket) -> int:
 
         async with running(obey(), push()):
             await service.run(stop, begin)
-        await control.tell(sums=service.metrics.sums().values)
+        await control.tell(sums=service.sums().values)
+    except UnavailableError as error:
+        await control.tell(unavailable=str(error))
+        return 1
     except StartError as error:
         await control.tell(failed=str(error))
         return 1
@@ -97,7 +123,7 @@ async def _work(settings: Settings, end: socket.socket) -> int:
     return 0
 
 
-def main() -> int:
+def main(make: MakeService) -> int:
     """Runs a worker and returns the process's exit code."""
     end = socket.socket(fileno=0)
     with end.makefile("rb", buffering=0) as lines:
@@ -108,8 +134,10 @@ def main() -> int:
     from turnout_server.observability.logs import configure_logs
 
     configure_logs(settings.log_level, settings.log_format)
-    return uvloop.run(_work(settings, end))
+    return uvloop.run(_work(settings, end, make))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from turnout_server.serving import Service
+
+    sys.exit(main(Service))

@@ -68,20 +68,21 @@ class Worker:
         self.is_ready = False
         self.was_ready = False
         self.failure = ""
+        self.is_unavailable = False
         self.sums = Sums([])
         self._reader = reader
         self._writer = writer
 
     @classmethod
-    async def start(cls, settings: Settings) -> Worker:
-        """Starts a process and sends it its settings."""
+    async def start(cls, settings: Settings, module: str) -> Worker:
+        """Starts a process that runs `module`, and sends it its settings."""
         ours, theirs = socket.socketpair()
         try:
             ours.setblocking(False)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "turnout_server.worker",
+                module,
                 stdin=theirs.fileno(),
                 # Ctrl-C in a terminal reaches the supervisor alone, which drains its workers.
                 start_new_session=True,
@@ -124,17 +125,38 @@ class Worker:
                 self.sums = Sums.from_json(rows)
             case {"ready": _}:
                 self.is_ready = self.was_ready = True
+            case {"unavailable": str(failure)}:
+                self.failure = failure
+                self.is_unavailable = True
             case {"failed": str(failure)}:
                 self.failure = failure
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A worker that is to be kept alive.
+
+    Attributes:
+        name: in the log.
+        module: what it runs.
+        settings: what it is told.
+    """
+
+    name: str
+    module: str
+    settings: Settings
+
+
+MAIN, DECISION = "turnout_server.worker", "turnout_server.decision_worker"
+
+
 class Supervisor:
-    """Keeps `settings.workers` workers alive until it is told to stop."""
+    """Keeps `settings.workers` workers of the main port, and one of the decision port, alive until it is to stop."""
 
     def __init__(self, settings: Settings, new_backoff: Callable[[], Backoff] = Backoff) -> None:
         self._settings = settings
         self._new_backoff = new_backoff
-        self._workers: dict[int, Worker] = {}
+        self._workers: dict[Place, Worker] = {}
         self._retired = Sums([])
         self._metrics = Metrics()
         self._restarts = self._metrics.count(RESTARTS)
@@ -157,6 +179,14 @@ class Supervisor:
             each = dataclasses.replace(
                 self._settings, workers=1, port=port, metrics_port=None, decision_port=None, state=state
             )
+            places = [Place(str(index), MAIN, each) for index in range(self._settings.workers)]
+            decision_port = None
+            if self._settings.decision_port is not None:
+                held = stack.enter_context(reserve_port(self._settings.host, self._settings.decision_port))
+                decision_port = held.getsockname()[1]
+                places.append(
+                    Place("decision", DECISION, dataclasses.replace(each, decision_port=decision_port))
+                )
             endpoint = open_endpoint(self._settings, self._sums, self._is_ready)
             if endpoint is not None:
                 stack.callback(endpoint.close)
@@ -165,9 +195,10 @@ class Supervisor:
                 "supervising_started",
                 workers=self._settings.workers,
                 port=port,
+                decision_port=decision_port,
                 metrics_port=None if endpoint is None else endpoint.port,
             )
-            await asyncio.gather(*(self._keep(index, each) for index in range(self._settings.workers)))
+            await asyncio.gather(*(self._keep(place) for place in places))
         if self._failure is not None:
             raise self._failure
         log.info("supervising_stopped")
@@ -176,16 +207,20 @@ class Supervisor:
         """Ends `run`, as a signal does."""
         self._stop.set()
 
-    async def _keep(self, index: int, settings: Settings) -> None:
+    async def _keep(self, place: Place) -> None:
         """Keeps one worker alive."""
         backoff = self._new_backoff()
         while not self._stop.is_set():
             backoff.note_start()
-            worker = self._workers[index] = await Worker.start(settings)
+            worker = self._workers[place] = await Worker.start(place.settings, place.module)
             code = await self._live(worker)
             self._retired = add_up([self._retired, worker.sums.without_gauges()])
-            del self._workers[index]
+            del self._workers[place]
             if self._stop.is_set():
+                return
+            if worker.is_unavailable:
+                # The main port serves all the same.
+                get_logger().error("worker_unavailable", worker=place.name, cause=worker.failure)
                 return
             if not worker.was_ready and self._restarts.value == 0:
                 # At the start, what one cannot do none can: say so instead of trying for ever.
@@ -196,7 +231,11 @@ class Supervisor:
             delay_s = backoff.next_s()
             self._restarts.add()
             get_logger().error(
-                "worker_ended", worker=index, exit_code=code, failure=worker.failure, restart_in_s=delay_s
+                "worker_ended",
+                worker=place.name,
+                exit_code=code,
+                failure=worker.failure,
+                restart_in_s=delay_s,
             )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), delay_s)
@@ -226,4 +265,4 @@ class Supervisor:
         return [self._metrics.sums(), self._retired, *(worker.sums for worker in workers)]
 
     def _is_ready(self) -> bool:
-        return any(worker.is_ready for worker in list(self._workers.values()))
+        return any(worker.is_ready for place, worker in list(self._workers.items()) if place.module == MAIN)

@@ -212,7 +212,7 @@ def test_a_file_too_large_is_not_read_whole(tmp_path: Path) -> None:
 def test_nesting_that_would_overflow_the_stack_is_refused() -> None:
     for text in ("[" * MAX_BYTES, "{a: " * (MAX_BYTES // 4), "- " * (MAX_BYTES // 2)):
         # A libyaml that has a limit of its own may see the flow collections first: it scans ahead.
-        with pytest.raises(PolicyFileError, match="nested deeper than the limit|maximum nesting depth"):
+        with pytest.raises(PolicyFileError, match=r"nested deeper than the limit|maximum nesting depth"):
             parse_policy(text, "deep")
 
 

@@ -24,6 +24,8 @@ OTHERS: dict[str, tuple[str, object]] = {
     "host": ("::1", "::1"),
     "port": ("6001", 6001),
     "decision_port": ("off", None),
+    "decision_threads": ("4", 4),
+    "decision_socket": ("/run/turnout.sock", Path("/run/turnout.sock")),
     "metrics_port": ("0", 0),
     "workers": ("4", 4),
     "policy": ("/etc/turnout/policy.yaml", Path("/etc/turnout/policy.yaml")),

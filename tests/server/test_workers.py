@@ -37,6 +37,8 @@ class Process:
     """`turnout serve` in a process of its own, and what it logs."""
 
     def __init__(self, *arguments: str) -> None:
+        if "--decision-port" not in arguments:
+            arguments = (*arguments, "--decision-port", "off")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "turnout_server.cli", "serve", "--host", "127.0.0.1", *arguments],
             stdout=subprocess.PIPE,

@@ -14,40 +14,38 @@ import grpc
 from turnout.v1.routing_pb2 import (
     RouteBatchRequest,
     RouteBatchResponse,
-    RouteRequest,
     RouteResponse,
     RouteStreamRequest,
     RouteStreamResponse,
 )
-from turnout_fastpath import Reason, RouteError
 
 from turnout_server.doors.admission import Admission
 from turnout_server.doors.errors import (
     Failure,
-    MalformedRequestError,
     OverloadedError,
     abort,
     describe_failure,
 )
-from turnout_server.doors.items import Deadline, ItemDecider
-from turnout_server.doors.wire import Bulky, Malformed, parser, salvage_payloads
+from turnout_server.doors.items import (
+    Deadline,
+    ItemDecider,
+    ReceivedBatch,
+    ReceivedItem,
+    parse_request,
+    read_batch,
+)
+from turnout_server.doors.wire import BULKY_BYTES, Bulky, parser
 from turnout_server.observability.metrics import COVERAGE, ERRORS, HANDLED, HANDLING, STARTED, Metrics
 
 SERVICE = "turnout.v1.RoutingService"
-MAX_CORRELATION_BYTES = 128
 # Items of a batch between two turns of the event loop, so that others wait for a batch under a millisecond.
 BATCH_CHUNK = 32
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Received: TypeAlias = "RouteRequest | Bulky[RouteRequest] | Malformed"
-ReceivedBatch: TypeAlias = "RouteBatchRequest | Bulky[RouteBatchRequest] | Malformed"
-ReceivedItem: TypeAlias = "RouteStreamRequest | Bulky[RouteStreamRequest] | Malformed"
 
 # The stubs of grpc lack it.
 EOF: object = grpc.aio.EOF  # type: ignore[attr-defined]
-
-_parse_request = parser(RouteRequest)
 
 
 class Method:
@@ -82,7 +80,8 @@ class RoutingDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._stream = Method("RouteStream", metrics, streams=True)
         unary, streaming = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         self._handlers: dict[str, Handler] = {
-            self._route.path: unary(self.route, _parse_request, RouteResponse.SerializeToString),
+            # Bytes both ways: parsed and written by compiled code.
+            self._route.path: unary(self.route),
             self._batch.path: unary(
                 self.route_batch, parser(RouteBatchRequest), RouteBatchResponse.SerializeToString
             ),
@@ -104,22 +103,18 @@ class RoutingDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             return handler
         return self._refusals[handler_call_details.method]
 
-    async def route(self, message: Received, context: Context) -> RouteResponse:
+    async def route(self, data: bytes, context: Context) -> bytes:
         """Decides one request."""
         began = perf_counter()
         method = self._route
         method.started.value += 1
         try:
-            if type(message) is RouteRequest:
-                response = self._decider.decide(message, context.time_remaining())
-            elif isinstance(message, Bulky):
-                deadline = Deadline(context.time_remaining())
-                result = await asyncio.to_thread(self._decider.judge, message.message, deadline)
-                response = RouteResponse()
-                self._decider.write(result, response)
+            if len(data) <= BULKY_BYTES:
+                response = self._decider.decide(data, context.time_remaining())
             else:
-                assert isinstance(message, Malformed)
-                raise MalformedRequestError(message.field)
+                deadline = Deadline(context.time_remaining())
+                judged = await asyncio.to_thread(lambda: self._decider.judge(parse_request(data), deadline))
+                response = self._decider.write(judged, RouteResponse()).SerializeToString()
         except asyncio.CancelledError:
             method.count_ended("CANCELLED")
             raise
@@ -167,10 +162,7 @@ class RoutingDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
     async def _decide_batch(self, message: ReceivedBatch, context: Context) -> RouteBatchResponse:
         in_thread = type(message) is not RouteBatchRequest
-        requests = _read_batch(message)
-        if not 1 <= len(requests) <= self._max_batch:
-            limit = f"1 to {self._max_batch} requests"
-            raise RouteError(Reason.INVALID_FIELD, "requests", value=f"{len(requests)} requests", limit=limit)
+        requests = read_batch(message, self._max_batch)
         response = RouteBatchResponse()
         for start in range(0, len(requests), BATCH_CHUNK):
             chunk = requests[start : start + BATCH_CHUNK]
@@ -186,27 +178,11 @@ class RoutingDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
     async def _decide_item(self, message: ReceivedItem, context: Context) -> RouteStreamResponse:
         deadline = Deadline(context.time_remaining())
-        response = RouteStreamResponse()
-        if isinstance(message, Malformed):
-            response.correlation_id = _salvage_correlation(message)
-            # Paths of an item are those of its request, as in a unary call.
-            error: Exception = MalformedRequestError(message.field.removeprefix("request."))
-            self._decider.write_result(describe_failure(error), response.result)
-            return response
-        item = message.message if isinstance(message, Bulky) else message
-        size = len(item.correlation_id.encode())
-        if size > MAX_CORRELATION_BYTES:
-            limit = f"{MAX_CORRELATION_BYTES} bytes"
-            error = RouteError(Reason.INVALID_FIELD, "correlation_id", value=f"{size} bytes", limit=limit)
-            self._decider.write_result(describe_failure(error), response.result)
-            return response
-        response.correlation_id = item.correlation_id
-        if item is message:
-            results = self._decider.judge_all([item.request], deadline)
+        if isinstance(message, Bulky):
+            judged = await asyncio.to_thread(self._decider.judge_item, message, deadline)
         else:
-            results = await asyncio.to_thread(self._decider.judge_all, [item.request], deadline)
-        self._decider.write_result(results[0], response.result)
-        return response
+            judged = self._decider.judge_item(message, deadline)
+        return self._decider.write_item(judged)
 
     async def _fail(self, context: Context, method: Method, began: float, error: Exception) -> NoReturn:
         """Ends a call with what its error means."""
@@ -232,25 +208,3 @@ class RoutingDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def _count_failure(self, method: Method, failure: Failure) -> None:
         method.count_ended(failure.code.name)
         self._metrics.count(ERRORS, failure.reason_name).add()
-
-
-def _read_batch(message: ReceivedBatch) -> list[Received]:
-    """The requests of a batch; of one that does not parse as a whole, only those at fault are malformed."""
-    if not isinstance(message, Malformed):
-        return list((message.message if isinstance(message, Bulky) else message).requests)
-    payloads = salvage_payloads(message.data, RouteBatchRequest.REQUESTS_FIELD_NUMBER)
-    items = [_parse_request(payload) for payload in payloads]
-    if not any(isinstance(item, Malformed) for item in items):
-        raise MalformedRequestError(message.field)
-    return items
-
-
-def _salvage_correlation(malformed: Malformed) -> str:
-    """The correlation of a stream's item that does not parse as a whole; empty if it cannot be read."""
-    payloads = salvage_payloads(malformed.data, RouteStreamRequest.CORRELATION_ID_FIELD_NUMBER)
-    if not payloads or len(payloads[-1]) > MAX_CORRELATION_BYTES:
-        return ""
-    try:
-        return payloads[-1].decode()
-    except UnicodeDecodeError:
-        return ""

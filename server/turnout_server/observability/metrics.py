@@ -109,6 +109,13 @@ INFO = Family(
 IN_FLIGHT = Family(
     "turnout_requests_in_flight", "Requests that are admitted and not yet answered.", is_gauge=True
 )
+CONNECTIONS = Family(
+    "turnout_decision_port_connections", "Connections that the decision port has open.", is_gauge=True
+)
+REFUSED_CONNECTIONS = Family(
+    "turnout_decision_port_refused_connections",
+    "Connections that the decision port closed at once, for want of room or memory.",
+)
 FAMILIES = (
     STARTED,
     HANDLED,
@@ -123,6 +130,8 @@ FAMILIES = (
     RESTARTS,
     INFO,
     IN_FLIGHT,
+    CONNECTIONS,
+    REFUSED_CONNECTIONS,
 )
 
 

@@ -1,0 +1,22 @@
+from libc.stddef cimport size_t
+
+from turnout_fastpath.core cimport slice_t
+from turnout_server.doors.decision_port.buffer cimport buffer_t
+from turnout_server.doors.decision_port.model cimport *
+
+cdef enum:
+    # Until its answers are read, a stream of requests is given no new decisions.
+    MAX_STREAM_OUT_BYTES = 256 << 10
+
+# Sends what `out` holds, now and later.
+cdef void answer(stream_t* stream) noexcept nogil
+
+# The answer is whole.
+cdef void succeed(stream_t* stream) noexcept nogil
+
+# Ends a call with one of the failures that are worded beforehand.
+cdef void fail(stream_t* stream, int which) noexcept nogil
+
+# The longer way: Python decides, or says why it cannot. True with the answer added to `out`; False with the call ended.
+cdef bint ask_python(stream_t* stream, int call, bint is_drawn, slice_t message, double remaining_s,
+                     buffer_t* out) noexcept with gil

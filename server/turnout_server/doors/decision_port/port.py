@@ -1,0 +1,311 @@
+"""The decision port as the service sees it: sockets, threads, reloads, drain and counts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from grpc import StatusCode
+from turnout_fastpath import Snapshot
+
+from turnout_server.doors.admission import RETRY_AFTER_S
+from turnout_server.doors.decision_port.decider import Decider
+from turnout_server.doors.decision_port.listener import LibraryMissingError, Listener
+from turnout_server.doors.decision_port.longer_way import LongerWay, WordedFailure, unworded, word_failure
+from turnout_server.doors.errors import (
+    DeadlineExceededError,
+    NotServingError,
+    OverloadedError,
+    describe_failure,
+)
+from turnout_server.doors.items import ItemDecider
+from turnout_server.lifecycle import StartError, UnavailableError
+from turnout_server.observability.decision_log import DecisionLog
+from turnout_server.observability.metrics import (
+    CONNECTIONS,
+    COVERAGE,
+    HANDLED,
+    HANDLING,
+    REFUSED_CONNECTIONS,
+    STARTED,
+    Labels,
+    Metrics,
+    Sums,
+    add_up,
+)
+from turnout_server.ports import Address, check_free, find_address
+from turnout_server.routing import Router
+from turnout_server.settings import Settings
+
+BACKLOG = 1024
+# Between looks whether drained connections are gone.
+LOOK_S = 0.02
+ROUTING, HEALTH = "turnout.v1.RoutingService", "grpc.health.v1.Health"
+# By the number of the call in model.pxd.
+METHODS: tuple[Labels, ...] = (
+    ("unary", "unknown", "unknown"),
+    ("unary", ROUTING, "Route"),
+    ("unary", ROUTING, "RouteBatch"),
+    ("bidi_stream", ROUTING, "RouteStream"),
+    ("unary", HEALTH, "Check"),
+    ("server_stream", HEALTH, "Watch"),
+)
+CODE_NAMES = {code.value[0]: code.name for code in StatusCode}
+MISSING_LIBRARY = (
+    "the decision port needs {library}, which is not there: install Debian's libnghttp2-14, Fedora's libnghttp2 or "
+    "Alpine's nghttp2-libs, or set --decision-port off"
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one thread of the port bears; model.pxd says what each is."""
+
+    max_message_bytes: int
+    max_pending: int
+    max_batch: int
+    max_age_s: float | None = None
+    max_buffered_bytes: int = 256 << 20
+    max_streams: int = 1024
+    max_connections: int = 16_384
+    handshake_s: float = 10.0
+    stall_s: float = 30.0
+    keepalive_s: float = 60.0
+    keepalive_timeout_s: float = 20.0
+    min_ping_s: float = 10.0
+    age_grace_s: float = 30.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Those that the operator's settings name."""
+        return cls(
+            max_message_bytes=settings.max_message_bytes,
+            max_pending=settings.max_in_flight,
+            max_batch=settings.max_batch,
+            max_age_s=settings.max_connection_age_s,
+        )
+
+
+def word_failures(limit: int, source: random.Random) -> list[WordedFailure]:
+    """The failures that the listener sends without Python, in the order of FAIL_ in model.pxd."""
+
+    def delay_s() -> float:
+        return source.uniform(*RETRY_AFTER_S)
+
+    overloaded = [word_failure(describe_failure(OverloadedError(limit, delay_s()))) for _ in range(8)]
+    return [
+        *overloaded,
+        word_failure(describe_failure(NotServingError(delay_s()))),
+        word_failure(describe_failure(DeadlineExceededError())),
+        unworded(12, "no such method on this port"),
+        unworded(12, "compressed messages are not read; grpc-accept-encoding says what is"),
+        unworded(8, "the message is larger than the limit"),
+        unworded(13, "the body is not one whole message, or its framing is broken"),
+        unworded(5, "no such service"),
+        unworded(13, "internal error"),
+    ]
+
+
+class DecisionPort:
+    """The listener's threads. `start`, `open`, then `drain` or `stop`; each once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        router: Router,
+        metrics: Metrics,
+        *,
+        shares_port: bool = False,
+        limits: Limits | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        source: random.Random | None = None,
+    ) -> None:
+        """Decides as `router` does.
+
+        Args:
+            settings: addresses and limits.
+            router: what decides what is left to Python, and whose snapshot is decided with.
+            metrics: counts what Python decides.
+            shares_port: whether another process holds the port.
+            limits: of each thread; those of the settings unless given.
+            sleep: waits out the drain's grace, in seconds.
+            source: of retry times.
+        """
+        self._settings = settings
+        self._shares_port = shares_port
+        self._router = router
+        self._sleep = sleep
+        self._limits = limits or Limits.of(settings)
+        self._source = source or random.Random()
+        sampling, logging = (
+            ItemDecider(router, metrics, DecisionLog(share), max_text_bytes=settings.max_text_bytes)
+            for share in (settings.log_sample, 1.0)
+        )
+        self._longer_way = LongerWay(sampling, logging, metrics, max_batch=settings.max_batch)
+        self._sockets: list[socket.socket] = []
+        self._listeners: list[Listener] = []
+        self._threads: list[threading.Thread] = []
+        self._retired = Sums([])
+        self.is_serving = False
+
+    async def start(self) -> int:
+        """Listens, refusing requests as NOT_SERVING, and returns the TCP port.
+
+        Raises:
+            StartError: an address cannot be had.
+            UnavailableError: libnghttp2 is missing.
+        """
+        settings = self._settings
+        assert settings.decision_port is not None
+        address = find_address(settings.host, settings.decision_port)
+        if not self._shares_port:
+            address = check_free(settings.host, settings.decision_port)
+        shared: list[socket.socket] = []
+        failures = word_failures(self._limits.max_pending, self._source)
+        try:
+            if settings.decision_socket is not None:
+                shared.append(_listen_unix(settings.decision_socket))
+            for _ in range(settings.decision_threads):
+                # Each thread accepts for itself: the kernel spreads connections over the sockets of a port.
+                own = _listen_tcp(address)
+                address = address[0], own.getsockname()
+                self._sockets.append(own)
+                self._listeners.append(
+                    Listener(
+                        self._new_decider(self._router.snapshot),
+                        self._longer_way,
+                        failures,
+                        sockets=[own, *shared],
+                        limits=self._limits,
+                    )
+                )
+        except LibraryMissingError as error:
+            raise UnavailableError(MISSING_LIBRARY.format(library=error)) from error
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {settings.host}:{settings.decision_port}: {error.strerror}"
+            ) from error
+        finally:
+            self._sockets.extend(shared)
+        for number, listener in enumerate(self._listeners):
+            thread = threading.Thread(target=listener.run, name=f"decision-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        port: int = address[1][1]
+        return port
+
+    async def open(self) -> None:
+        """Makes a decision to warm up, and then lets requests in."""
+        await asyncio.to_thread(self._router.warm_up)
+        self._set_state(admits=True, serving=True)
+        self.is_serving = True
+
+    async def install(self, snapshot: Snapshot) -> None:
+        """Swaps what decides. Each thread takes the new snapshot between two decisions."""
+        for listener in self._listeners:
+            listener.install(await asyncio.to_thread(self._new_decider, snapshot))
+
+    async def drain(self) -> None:
+        """Says NOT_SERVING, gives load balancers time to look away, refuses new requests, finishes others."""
+        self.is_serving = False
+        self._set_state(serving=False)
+        await self._sleep(self._settings.drain_grace_s)
+        self._set_state(admits=False, drains=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_s):
+                while self.connections:
+                    await asyncio.sleep(LOOK_S)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stops at once."""
+        self.is_serving = False
+        self._set_state(admits=False, stops=True)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+        # What was counted stays; sockets and memory go.
+        self._retired = self.sums()
+        self._threads.clear()
+        self._listeners.clear()
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+        path = self._settings.decision_socket
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    @property
+    def connections(self) -> int:
+        """Open now, over all threads."""
+        return sum(listener.connections for listener in self._listeners)
+
+    def sums(self) -> Sums:
+        """What the threads have counted. May be called on any thread."""
+        for listener in self._listeners:
+            done = [Sums(decider.sums()) for decider in listener.collect_retired()]
+            if done:
+                self._retired = add_up([self._retired, *done])
+        parts = [self._retired]
+        for listener in self._listeners:
+            parts += [Sums(decider.sums()) for decider in listener.deciders]
+            parts.append(_sums_of_calls(listener))
+        return add_up(parts)
+
+    def _new_decider(self, snapshot: Snapshot) -> Decider:
+        return Decider(snapshot, self._settings.max_text_bytes, self._settings.log_sample)
+
+    def _set_state(self, **flags: bool) -> None:
+        for listener in self._listeners:
+            listener.set_state(**flags)
+
+
+def _sums_of_calls(listener: Listener) -> Sums:
+    counts = listener.counts()
+    rows: list[tuple[str, Labels, list[float]]] = [
+        (COVERAGE.name, ("shed",), [counts["shed"]]),
+        (REFUSED_CONNECTIONS.name, (), [counts["refused_connections"]]),
+        (CONNECTIONS.name, (), [listener.connections]),
+    ]
+    for number, labels in enumerate(METHODS):
+        if counts["started"][number]:
+            rows.append((STARTED.name, labels, [counts["started"][number]]))
+            seconds = [*counts["handling"][number], counts["handling_ns"][number] * 1e-9]
+            rows.append((HANDLING.name, labels, seconds))
+        for code, n in enumerate(counts["handled"][number]):
+            if n:
+                rows.append((HANDLED.name, (*labels, CODE_NAMES[code]), [n]))
+    return Sums(rows)
+
+
+def _listen_tcp(address: Address) -> socket.socket:
+    family, name = address
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listening.bind(name)
+    listening.listen(BACKLOG)
+    listening.setblocking(False)
+    return listening
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    """A socket in the file system, for its owner and group; one that nobody listens on any more is replaced."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with probe:
+            probe.connect(os.fspath(path))
+        raise StartError(f"cannot listen on {path}: another process does")
+    path.unlink(missing_ok=True)
+    listening.bind(os.fspath(path))
+    path.chmod(0o660)
+    listening.listen(BACKLOG)
+    listening.setblocking(False)
+    return listening

@@ -1,0 +1,17 @@
+from libc.stdint cimport int32_t
+
+from turnout_server.doors.decision_port.model cimport *
+
+cdef stream_t* stream_new(connection_t* connection, int32_t id) noexcept nogil
+
+# HTTP/2 knows it no more.
+cdef void stream_close(stream_t* stream) noexcept nogil
+
+# To the free ones; its buffers are kept unless they are large.
+cdef void stream_release(stream_t* stream, thread_t* thread) noexcept nogil
+
+# Puts it behind the others that wait for a decision.
+cdef void stream_wait(stream_t* stream) noexcept nogil
+
+# The connection has something to send.
+cdef void mark_dirty(connection_t* connection) noexcept nogil

@@ -1,0 +1,91 @@
+"""A call's stream from its first header until HTTP/2 and the queue of pending calls both know it no more."""
+
+from libc.stdint cimport int32_t
+from libc.stdlib cimport calloc
+from libc.string cimport memset
+
+from turnout_server.doors.decision_port.buffer cimport buffer_free, buffer_size, buffer_t
+from turnout_server.doors.decision_port.model cimport *
+
+
+cdef extern from "counters.h" nogil:
+    void counter_add(uint64_t*, uint64_t)
+
+
+cdef void stream_release(stream_t* stream, thread_t* thread) noexcept nogil:
+    """To the free ones; its buffers are kept unless they are large."""
+    cdef buffer_t input = stream.input
+    cdef buffer_t out = stream.out
+    thread.buffered_bytes -= buffer_size(&input)
+    if input.room + out.room > 64 << 10:
+        buffer_free(&input)
+        buffer_free(&out)
+    memset(stream, 0, sizeof(stream_t))
+    input.begin = input.end = out.begin = out.end = 0
+    stream.input = input
+    stream.out = out
+    stream.next = thread.free_streams
+    thread.free_streams = stream
+
+
+cdef stream_t* stream_new(connection_t* connection, int32_t id) noexcept nogil:
+    cdef thread_t* thread = connection.thread
+    cdef stream_t* stream = thread.free_streams
+    if stream != NULL:
+        thread.free_streams = stream.next
+    else:
+        stream = <stream_t*> calloc(1, sizeof(stream_t))
+        if stream == NULL:
+            return NULL
+    stream.connection = connection
+    stream.id = id
+    stream.failure = stream.status = -1
+    stream.began_ns = stream.last_ns = thread.now_ns
+    stream.previous = NULL
+    stream.next = connection.streams
+    if connection.streams != NULL:
+        connection.streams.previous = stream
+    connection.streams = stream
+    connection.n_streams += 1
+    return stream
+
+
+cdef void stream_close(stream_t* stream) noexcept nogil:
+    """HTTP/2 knows it no more."""
+    cdef connection_t* connection = stream.connection
+    cdef thread_t* thread = connection.thread
+    if stream.previous != NULL:
+        stream.previous.next = stream.next
+    else:
+        connection.streams = stream.next
+    if stream.next != NULL:
+        stream.next.previous = stream.previous
+    connection.n_streams -= 1
+    if stream.is_open and not stream.is_finished:
+        # CANCELLED.
+        counter_add(&thread.handled[stream.call][1], 1)
+    stream.connection = NULL
+    if not stream.is_pending:
+        stream_release(stream, thread)
+
+
+cdef void stream_wait(stream_t* stream) noexcept nogil:
+    """Puts it behind the others that wait for a decision."""
+    cdef thread_t* thread = stream.connection.thread
+    if stream.is_pending:
+        return
+    stream.is_pending = True
+    stream.next_pending = NULL
+    if thread.last_pending != NULL:
+        thread.last_pending.next_pending = stream
+    else:
+        thread.first_pending = stream
+    thread.last_pending = stream
+    thread.n_pending += 1
+
+
+cdef void mark_dirty(connection_t* connection) noexcept nogil:
+    if not connection.is_dirty:
+        connection.is_dirty = True
+        connection.next_dirty = connection.thread.dirty
+        connection.thread.dirty = connection

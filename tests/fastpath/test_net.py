@@ -1,0 +1,195 @@
+"""The kernel of the trainer's net computes what onnxruntime computes of the exported model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import numpy_helper
+from turnout_fastpath.bundle import DEFAULT_BUNDLE
+from turnout_fastpath.classifier import Classifier, ClassifierError
+from turnout_fastpath.net import Net
+from turnout_fastpath.onnx_graph import NetGraph, find_net
+from turnout_fastpath.training.export import export_onnx
+from turnout_fastpath.training.net import Net as TrainedNet
+from turnout_fastpath.training.outputs import Outputs
+
+Floats = npt.NDArray[np.float32]
+OUTPUTS = Outputs(8, 2)
+RAW, COLUMNS = OUTPUTS.n_raw, OUTPUTS.n_scores
+
+
+def trained(inputs: int, hidden: int, seed: int) -> TrainedNet:
+    source = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> Floats:
+        return source.normal(0, 0.3, shape).astype(np.float32)
+
+    return TrainedNet(
+        mean=draw(inputs),
+        scale=np.abs(draw(inputs)) * (source.random(inputs) < 0.9),
+        inner=draw(inputs, hidden),
+        inner_bias=draw(hidden),
+        outer=draw(hidden, RAW),
+        direct=draw(inputs, RAW),
+        bias=draw(RAW),
+    )
+
+
+def exported(inputs: int = 20, hidden: int = 8, seed: int = 1) -> bytes:
+    source = np.random.default_rng(seed)
+    slopes, intercepts = source.normal(1, 0.2, (2, 2, 2)).astype(np.float32)
+    return export_onnx(trained(inputs, hidden, seed), OUTPUTS, slopes, intercepts)
+
+
+@given(
+    inputs=st.integers(1, 200),
+    hidden=st.integers(1, 100),
+    n=st.integers(1, 5),
+    spread=st.sampled_from([0.1, 3.0, 1000.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60)
+def test_scores_equal_onnxruntimes(inputs: int, hidden: int, n: int, spread: float, seed: int) -> None:
+    model = exported(inputs, hidden, seed)
+    rows = np.random.default_rng(seed).normal(0, spread, (n, inputs)).astype(np.float32)
+    classifier = Classifier(model, inputs, COLUMNS)
+    assert classifier.is_compiled
+    (expected,) = onnxruntime.InferenceSession(model).run(["scores"], {"x": rows})
+    assert classifier.score(rows) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    for i in range(n):
+        assert classifier.score(rows[i : i + 1]).tobytes() == classifier.score(rows)[i].tobytes()
+
+
+def test_the_sums_are_made_in_order() -> None:
+    """One product after another in float32, without a fused step: what any processor gives."""
+    graph = find_net(exported(50, 24, seed=5), "x", "scores")
+    assert graph is not None
+    row = np.random.default_rng(6).normal(0, 2, 50).astype(np.float32)
+    z = np.clip((row - graph.mean) * graph.scale, np.float32(graph.low), np.float32(graph.high))
+    hidden, mixed = graph.inner_bias.copy(), graph.bias.copy()
+    for i in range(50):
+        hidden += z[i] * graph.inner[i]
+        mixed += z[i] * graph.direct[i]
+    for i in range(24):
+        mixed += max(hidden[i], np.float32(0)) * graph.outer[i]
+    base, difference, gate = mixed.reshape(3, COLUMNS)
+    share = (1 / (1 + np.exp(-gate.astype(np.float64)))).astype(np.float32)
+    assert Net(graph).run(row[None, :])[0].tobytes() == (base + share * difference).tobytes()
+
+
+def test_the_shipped_classifier_is_compiled() -> None:
+    model = (DEFAULT_BUNDLE / "classifier.onnx").read_bytes()
+    graph = find_net(model, "x", "scores")
+    assert graph is not None
+    inputs = len(graph.mean)
+    compiled = Classifier(model, inputs, COLUMNS)
+    runtime = Classifier(model, inputs, COLUMNS, compiled=False)
+    assert compiled.is_compiled and not runtime.is_compiled
+    # Inputs as they come: around their means, and far from them.
+    source = np.random.default_rng(2)
+    rows = graph.mean + source.normal(0, 1, (500, inputs)).astype(np.float32) / np.maximum(graph.scale, 0.01)
+    rows = rows.astype(np.float32)
+    assert np.abs(compiled.score(rows) - runtime.score(rows)).max() < 1e-4
+
+
+def edited(change: Callable[[onnx.ModelProto], None]) -> bytes:
+    model = onnx.load_from_string(exported())
+    change(model)
+    return bytes(model.SerializeToString())
+
+
+def _set(name: str, value: Floats) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        (tensor,) = [tensor for tensor in model.graph.initializer if tensor.name == name]
+        tensor.CopyFrom(numpy_helper.from_array(value, name))
+
+    return change
+
+
+def _operator(index: int, operator: str) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.node[index].op_type = operator
+
+    return change
+
+
+def _swap_inputs(model: onnx.ModelProto) -> None:
+    inputs = model.graph.node[9].input
+    inputs[0], inputs[1] = "gate", "base"
+
+
+def _transpose(model: onnx.ModelProto) -> None:
+    model.graph.node[5].attribute.append(onnx.helper.make_attribute("transA", 1))
+
+
+def _axis(model: onnx.ModelProto) -> None:
+    model.graph.node[7].attribute[0].i = -1
+
+
+def _drop(model: onnx.ModelProto) -> None:
+    del model.graph.initializer[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _operator(4, "Tanh"),
+        _operator(1, "Div"),
+        _swap_inputs,
+        _transpose,
+        _axis,
+        _drop,
+        _set("scale", np.ones((1, 20), np.float32)),
+        _set("bias", np.ones(3, np.float32)),
+    ],
+)
+def test_any_other_graph_is_left_to_onnxruntime(change: Callable[[onnx.ModelProto], None]) -> None:
+    assert find_net(edited(lambda _: None), "x", "scores") is not None
+    assert find_net(edited(change), "x", "scores") is None
+
+
+def test_other_names_are_left_to_onnxruntime() -> None:
+    assert find_net(exported(), "y", "scores") is None
+    assert find_net(exported(), "x", "logits") is None
+
+
+@given(at=st.integers(0, 400), byte=st.integers(0, 255), cut=st.booleans())
+@settings(max_examples=300)
+def test_damaged_bytes_are_no_error(at: int, byte: int, cut: bool) -> None:
+    model = bytearray(exported())
+    model[at] = byte
+    find_net(bytes(model[: at if cut else None]), "x", "scores")
+
+
+@pytest.mark.parametrize(("inputs", "columns"), [(19, COLUMNS), (20, COLUMNS - 1)])
+def test_another_width_than_promised_is_refused(inputs: int, columns: int) -> None:
+    with pytest.raises(ClassifierError, match="running the classifier on 1 x "):
+        Classifier(exported(20), inputs, columns)
+
+
+def test_a_net_too_large_for_the_kernel_is_refused() -> None:
+    wide = np.zeros((1025, 4), np.float32)
+    mixed = np.zeros((1025, 9), np.float32)
+    line = np.zeros(1025, np.float32)
+    graph = NetGraph(line, line, -1, 1, wide, np.zeros(4, np.float32), mixed[:4], mixed, mixed[0])
+    with pytest.raises(ValueError, match="1025 inputs"):
+        Net(graph)
+
+
+def test_the_default_bundle_needs_no_onnxruntime() -> None:
+    script = "import sys; sys.modules['onnxruntime'] = None\nfrom turnout_fastpath import Engine\n"
+    script += (
+        "print(Engine.load().route('hello').tier)\nassert not any('onnx' in name for name in sys.modules if "
+    )
+    script += "sys.modules[name] and name != 'turnout_fastpath.onnx_graph')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
