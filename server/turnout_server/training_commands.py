@@ -7,25 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from turnout_server.training_tables import outcome_figures, print_heads, print_outcomes, print_reliability
+
 if TYPE_CHECKING:
-    from turnout_fastpath.training.bar_check import Checked
-    from turnout_fastpath.training.bars import Outcome, Solution, Traffic, Wish
-    from turnout_fastpath.training.bundle_report import HeadResult
+    from turnout_fastpath.training.bars import Traffic, Wish
     from turnout_fastpath.training.labelled_data import LabelledData
-    from turnout_fastpath.training.recalibrating import HeadReport
 
 FAILED = 1
 MISUSED = 2
 # In place of a folder: the bundle that ships.
 SHIPPED = "default"
-PIPE_COLUMNS = 120
 # Models whose names are printed.
 LISTED = 8
 
@@ -82,7 +79,7 @@ def train(
             result = train_bundle(
                 rows, chosen, out, start=folder, table=table, report=typer.echo, progress=advance
             )
-    _print_heads(result.heads)
+    print_heads(result.heads)
     typer.echo(f"trainer, model and engine agree to {result.agreement:.1e}")
     typer.echo(f"wrote {out}; try: turnout route --bundle {out} '...'")
     _write_json(
@@ -166,7 +163,7 @@ def calibrate(
         chosen = tiers_for(loaded, rows, given) if rows.scores.size else ()
         with _progress("reading requests", len(rows)) as advance:
             found = recalibrate(loaded, rows, chosen, advance)
-        _print_reliability(found.heads, found.by_task)
+        print_reliability(found.heads, found.by_task)
         figures: dict[str, Any] = {
             "command": "calibrate",
             "bundle": bundle,
@@ -214,14 +211,14 @@ def _solve(
     lines = solution.bars.yaml(names)
     typer.echo("\npaste under a policy of the policy file:\n")
     typer.echo("\n".join(f"    {line}" for line in lines.splitlines()) + "\n")
-    _print_outcomes(solution, checked, document is not None)
+    print_outcomes(solution, checked, document is not None)
     return {
         "wish": wish.value,
         "target": target,
         "yaml": lines,
-        "solved_on": _outcome(solution.within),
-        "left_out": _outcome(solution.beyond),
-        "engine": _outcome(checked.outcome)
+        "solved_on": outcome_figures(solution.within),
+        "left_out": outcome_figures(solution.beyond),
+        "engine": outcome_figures(checked.outcome)
         | {
             "rows": checked.rows,
             "abstained": checked.abstained,
@@ -308,102 +305,6 @@ def _wish(wishes: Mapping[Wish, float | None]) -> tuple[Wish | None, float]:
         names = " and ".join(f"--{wish.value.replace('_', '-')}" for wish, _ in given)
         _fail([f"{names}: one wish at a time"], MISUSED)
     return given[0] if given else (None, 0.0)
-
-
-def _print_heads(heads: Sequence[HeadResult]) -> None:
-    columns = (
-        "tier",
-        "labels",
-        "suffices",
-        "log loss",
-        "before",
-        "gain rmse",
-        "before",
-        "calibration",
-        "ECE",
-        "bound",
-    )
-    rows = [
-        (
-            head.name,
-            str(head.rows),
-            f"{head.sufficient:.1%}",
-            _number(head.log_loss),
-            _number(head.log_loss_before),
-            _number(head.gain_rmse),
-            _number(head.gain_rmse_before),
-            head.calibration.method.value,
-            _number(head.reliability.ece),
-            _number(head.reliability.bound),
-        )
-        for head in heads
-    ]
-    _table("cross-validated by group", columns, rows)
-
-
-def _print_reliability(
-    heads: Sequence[HeadReport], by_task: Sequence[tuple[str, str, int, float, float]]
-) -> None:
-    columns = ("head", "task", "labels", "method", "ECE before", "ECE", "bound")
-    rows = []
-    for head in heads:
-        method = head.calibration.method.value if head.calibration else "kept: too few labels"
-        rows.append(
-            (
-                head.name,
-                "all",
-                str(head.labels),
-                method,
-                _number(head.before.ece),
-                _number(head.after.ece),
-                _number(head.after.bound),
-            )
-        )
-        rows += [
-            (head.name, task, str(n), "", "", _number(ece), _number(bound))
-            for name, task, n, ece, bound in by_task
-            if name == head.name
-        ]
-    _table("held out by group; the bound holds for perfect calibration in 95 of 100 cases", columns, rows)
-
-
-def _print_outcomes(solution: Solution, checked: Checked, within_policy: bool) -> None:
-    engine = "engine, in the policy" if within_policy else "engine, bars alone"
-    outcomes = {"solved on": solution.within, "left out": solution.beyond, engine: checked.outcome}
-    tiers = list(solution.within.shares)
-    rows = [
-        (
-            name,
-            *(f"{one.shares[tier]:.1%}" for tier in tiers),
-            "" if one.cost_per_1k is None else f"{one.cost_per_1k:.4g}",
-            "" if one.quality is None else f"{one.quality:.2%}",
-        )
-        for name, one in outcomes.items()
-    ]
-    _table(f"{solution.wish.value} {solution.target:g}", ("rows", *tiers, "USD per 1,000", "quality"), rows)
-    typer.echo(
-        f"the engine abstains on {checked.abstained:.1%} of {checked.rows} rows: the safe tier serves those"
-    )
-
-
-def _outcome(one: Outcome) -> dict[str, Any]:
-    return {"shares": dict(one.shares), "cost_per_1k_usd": one.cost_per_1k, "quality": one.quality}
-
-
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    # A file or a pipe has no width of its own.
-    (console if console.is_terminal else Console(width=PIPE_COLUMNS)).print(table)
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.4f}"
 
 
 def _write_json(path: Path | None, figures: Mapping[str, Any]) -> None:

@@ -18,12 +18,13 @@ from turnout_fastpath.bundle import DEFAULT_BUNDLE
 from turnout_fastpath.classifier import Classifier, ClassifierError
 from turnout_fastpath.net import Net
 from turnout_fastpath.onnx_graph import NetGraph, find_net
-from turnout_fastpath.training.export import COLUMNS, export_onnx
-from turnout_fastpath.training.fit import Outputs
+from turnout_fastpath.training.export import export_onnx
 from turnout_fastpath.training.net import Net as TrainedNet
+from turnout_fastpath.training.outputs import Outputs
 
 Floats = npt.NDArray[np.float32]
-RAW = Outputs.EVERYDAY_GAIN.stop
+OUTPUTS = Outputs(8, 2)
+RAW, COLUMNS = OUTPUTS.n_raw, OUTPUTS.n_scores
 
 
 def trained(inputs: int, hidden: int, seed: int) -> TrainedNet:
@@ -46,7 +47,7 @@ def trained(inputs: int, hidden: int, seed: int) -> TrainedNet:
 def exported(inputs: int = 20, hidden: int = 8, seed: int = 1) -> bytes:
     source = np.random.default_rng(seed)
     slopes, intercepts = source.normal(1, 0.2, (2, 2, 2)).astype(np.float32)
-    return export_onnx(trained(inputs, hidden, seed), slopes, intercepts)
+    return export_onnx(trained(inputs, hidden, seed), OUTPUTS, slopes, intercepts)
 
 
 @given(

@@ -97,8 +97,9 @@ def compare(
     data: LabelledData, family: Family, unseen: Path, folder: Path, *, labels: int, draws: int
 ) -> npt.NDArray[np.float64]:
     """(draws, 2, measures) before and after, on rows of the family that were not labelled."""
-    own = data.take(family.own(data))
     tiers = (Tier(HEAD, (family.weak,)), Tier("frontier", (family.strong,)))
+    own = data.take(family.own(data))
+    own = own.take(~np.isnan(label_tiers(own, tiers).gains[:, 0]))
     names = np.unique(own.groups)
     before, found = load_bundle(unseen), []
     for draw in range(draws):

@@ -13,8 +13,9 @@ from turnout_fastpath.training.bundle_report import Before
 from turnout_fastpath.training.bundle_scores import BundleScores
 from turnout_fastpath.training.calibrating import apply_curves
 from turnout_fastpath.training.engine_check import curves_of
+from turnout_fastpath.training.head_candidates import Columns, Target
 from turnout_fastpath.training.head_export import ScoreMap
-from turnout_fastpath.training.heads import Columns, Head, Target, fit_head, standardise
+from turnout_fastpath.training.heads import Head, fit_head, standardise
 from turnout_fastpath.training.linear_fits import Reals
 from turnout_fastpath.training.net import standardisation
 from turnout_fastpath.training.outputs import Outputs

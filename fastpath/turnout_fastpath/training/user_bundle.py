@@ -19,7 +19,6 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from turnout_fastpath.bundle import Bundle, check_target, load_bundle, write_bundle
-from turnout_fastpath.classifier import Classifier
 from turnout_fastpath.training.background import background_levels, unrelated_rows
 from turnout_fastpath.training.bundle_report import (
     HeadResult,
@@ -39,7 +38,7 @@ from turnout_fastpath.training.fit import SETTINGS, cross_validate
 from turnout_fastpath.training.head_export import extend_model
 from turnout_fastpath.training.known_hard import KNOWN_HARD, known_hard_set
 from turnout_fastpath.training.labelled_data import LabelledData
-from turnout_fastpath.training.learning import Report, check_agreement, learn, score, write_learned
+from turnout_fastpath.training.learning import Report, check_model, learn, score, write_learned
 from turnout_fastpath.training.linear_fits import SOLVER_THREADS, Reals, log_losses
 from turnout_fastpath.training.net import NetSettings
 from turnout_fastpath.training.outputs import Outputs
@@ -147,8 +146,7 @@ def _train_stacked(
     )
     model = extend_model(base.classifier, stacked.score_map)
     ours = stacked.score_map.apply(scored.inputs, scored.scores).astype(np.float32)
-    theirs = Classifier(model, scored.inputs.shape[1], outputs.n_scores).score(scored.inputs)
-    gap = check_agreement(ours, theirs, "the exported model")
+    gap = check_model(model, scored.inputs, ours)
     dropped = ("files", "format", "suggested_bars")
     manifest = {key: value for key, value in base.manifest.items() if key not in dropped} | {
         "name": out.name,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from turnout_fastpath.training.heads import LEAST_SLOPE, Change, Columns, Head, Target, fit_head
+from turnout_fastpath.training.head_candidates import LEAST_SLOPE, Change, Columns, Target
+from turnout_fastpath.training.heads import Head, fit_head
 from turnout_fastpath.training.linear_fits import logistic
 
 
