@@ -19,6 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from turnout_fastpath import Engine, LiveState, StateBlock, StateError, compile_snapshot
+from turnout_fastpath.breaker_table import BreakerTable
+from turnout_fastpath.counter_table import CounterTable
 
 from tests.fastpath.conftest import EngineMaker
 from tests.fastpath.documents import Document, deployment, document, tier
@@ -32,7 +34,11 @@ SESSION_SETS, BUDGET_SETS, WAYS = 16384, 1024, 4
 SESSION, BUDGET = 32, 16
 SESSIONS_AT = HEADER + DEPLOYMENTS * DEPLOYMENT
 BUDGETS_AT = SESSIONS_AT + SESSION_SETS * WAYS * SESSION
-SIZE = BUDGETS_AT + BUDGET_SETS * WAYS * BUDGET
+BREAKERS_AT = BUDGETS_AT + BUDGET_SETS * WAYS * BUDGET
+BREAKERS, BREAKER = 1024, 200
+COUNTER_SETS, COUNTER_WAYS, COUNTER = 2048, 16, 64
+SIZE = BREAKERS_AT + BREAKERS * BREAKER + COUNTER_SETS * (8 + COUNTER_WAYS * COUNTER)
+BOOT_AT = 24
 NAMES = ["small-us", "mid-eu", "frontier-us", "elsewhere"]
 SESSIONS = ["s1", "s2", "ünï"]
 TENANTS = ["acme", "globex"]
@@ -101,6 +107,7 @@ Operation = tuple[str, tuple[Any, ...]]
 SECONDS = st.sampled_from([3600.0, 1e9, math.inf, 0.0, -5.0, math.nan])
 OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
     st.tuples(st.just("close_deployment"), st.tuples(st.sampled_from(NAMES), SECONDS)),
+    st.tuples(st.just("extend_closing"), st.tuples(st.sampled_from(NAMES), SECONDS)),
     st.tuples(
         st.just("set_session"),
         st.tuples(
@@ -130,10 +137,15 @@ def test_block_holds_what_the_dictionaries_hold(engine_of: EngineMaker, operatio
             session, number, seconds, warm_at, warm_tokens = arguments
             block.set_session(session, number, seconds, deployment=warm_at, warm_tokens=warm_tokens)
             state.set_session(session, number, until(seconds), warm_at, warm_tokens)
+        elif name == "extend_closing":
+            subject, seconds = arguments
+            block.close_deployment(subject, seconds, extend=True)
+            state.extend_closing(subject, until(seconds))
         else:
             subject, seconds = arguments
             getattr(block, name)(subject, seconds)
             getattr(state, name)(subject, until(seconds))
+    assert {name for name in NAMES if block.is_closed(name)} == state.read().closed
     names = engine.snapshot.policies.deployment_names
     tiers = engine.snapshot.policies.tier_names
     for session, tenant in itertools.product([*SESSIONS, ""], [*TENANTS, ""]):
@@ -315,8 +327,34 @@ def test_file_of_another_size_is_refused_and_kept(path: Path, size: int) -> None
 def test_file_of_another_layout_is_refused(path: Path, field: int) -> None:
     StateBlock(path)
     RawBlock(path)[field] = 99
-    with pytest.raises(StateError, match=f"{path} is no state block of version 1"):
+    with pytest.raises(StateError, match=f"{path} is no state block of version 2"):
         StateBlock(path)
+
+
+def test_file_of_an_earlier_layout_is_refused_with_its_version(path: Path) -> None:
+    magic = 0x4554415453524E54
+    path.write_bytes(struct.pack("<QQQ", magic, 1, SIZE - 8) + bytes(SIZE - 32))
+    with pytest.raises(StateError, match="is a state block of version 1, this process has version 2; end"):
+        StateBlock(path)
+
+
+def test_monotonic_times_of_another_boot_are_forgotten_and_counters_stay(
+    shared: tuple[Engine, StateBlock, RawBlock], path: Path
+) -> None:
+    engine, block, raw = shared
+    block.close_deployment("mid-us", 1e9)
+    block.set_session("s", 1, 1e9)
+    block.set_budget_spent("t", 1e9)
+    breakers, counters = BreakerTable(block), CounterTable(block)
+    breakers.pause(breakers.slot("mid-us"), 2**60)
+    counters.reserve("t", 5, 10, begins_ms=0, ends_ms=86_400_000, now_ms=1)
+    StateBlock(path)
+    assert live(engine, "s", "t") == LiveState(("mid-us",), "mid", True)
+    raw[BOOT_AT] ^= 1
+    again = StateBlock(path)
+    assert live(engine, "s", "t") == LiveState((), "", False)
+    assert BreakerTable(again).paused_until_ms(breakers.slot("mid-us")) == 0
+    assert CounterTable(again).used("t", begins_ms=0, now_ms=1) == 5
 
 
 def test_folder_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:

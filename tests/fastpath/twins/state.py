@@ -28,6 +28,10 @@ class State:
         """No decision names it before `until`."""
         self.closed_until[name] = until
 
+    def extend_closing(self, name: str, until: float) -> None:
+        """No decision names it before the later of `until` and what was."""
+        self.closed_until[name] = max(until, self.closed_until.get(name, 0))
+
     def set_session(
         self, session: str, tier: int, until: float, deployment: str | None = None, warm_tokens: int = 0
     ) -> None:
