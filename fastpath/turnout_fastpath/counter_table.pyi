@@ -82,5 +82,8 @@ class CounterTable:
             StateError: more is wanted than the bucket can hold.
         """
 
+    def charge(self, name: str, cost_ns: int, burst_ns: int, *, now_ns: int) -> None:
+        """Takes from a rate what has been used already, as far as there is some: the bucket is never below empty."""
+
     def give_back(self, name: str, cost_ns: int) -> None:
         """Gives back what was taken and not used."""

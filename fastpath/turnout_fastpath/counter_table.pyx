@@ -260,6 +260,18 @@ cdef class CounterTable:
                 atomic_raise(&counter.expires_ms, now_ms + burst_ns // 1000000 + GRACE_MS)
                 return 0
 
+    def charge(self, str name not None, uint64_t cost_ns, uint64_t burst_ns, *, uint64_t now_ns):
+        cdef bytes encoded = name.encode()
+        cdef counter_state_t* counter = find_counter(self.block.c, state_key(encoded, len(encoded)))
+        cdef uint64_t there, start
+        if counter == NULL:
+            return
+        while True:
+            there = atomic_get(&counter.value)
+            start = max(there, now_ns) if there <= now_ns + burst_ns else now_ns
+            if atomic_swap_if(&counter.value, there, min(start + min(cost_ns, burst_ns), now_ns + burst_ns)):
+                return
+
     def give_back(self, str name not None, uint64_t cost_ns):
         cdef bytes encoded = name.encode()
         cdef counter_state_t* counter = find_counter(self.block.c, state_key(encoded, len(encoded)))

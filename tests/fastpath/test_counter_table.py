@@ -92,6 +92,12 @@ class CounterMachine(RuleBasedStateMachine):
         )
         assert found == self.buckets[name].take(cost_ns, self.now_ns)
 
+    @rule(name=NAME, cost_ns=st.integers(0, 2 * BURST_NS))
+    def charge(self, name: str, cost_ns: int) -> None:
+        self.take(name, 0, 0)
+        next(self.tables).charge(f"rate {name}", cost_ns, BURST_NS, now_ns=self.now_ns)
+        self.buckets[name].level_ns = max(0, self.buckets[name].level_ns - cost_ns)
+
     @rule(name=NAME, cost_ns=st.integers(0, BURST_NS))
     def give_back(self, name: str, cost_ns: int) -> None:
         next(self.tables).give_back(f"rate {name}", cost_ns)
