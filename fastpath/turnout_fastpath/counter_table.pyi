@@ -31,7 +31,7 @@ class CounterTable:
 
         Args:
             name: the counter's.
-            amount: below 2^48.
+            amount: below 2^48, as must be all that is reserved within five minutes and not settled.
             limit: below 2^54.
             begins_ms: when the period began: midnight UTC.
             ends_ms: when it ends.

@@ -26,6 +26,7 @@ cdef struct session_state_t:
     uint64_t check               # value ^ key: an entry caught in mid-write does not match and reads as absent
     uint64_t value               # see pack_session
     uint64_t expires_ms
+    uint64_t warm_until_ms       # the provider's cache is cold after this
 
 
 cdef struct budget_state_t:

@@ -49,6 +49,7 @@ class StateBlock:
         *,
         deployment: str | None = None,
         warm_tokens: int = 0,
+        warm_seconds: float | None = None,
     ) -> None:
         """The session has been served by `tier` (0 is the cheapest) and keeps it for `seconds`.
 
@@ -58,6 +59,7 @@ class StateBlock:
             seconds: how long the entry holds.
             deployment: the deployment whose provider cache is warm.
             warm_tokens: provider tokens that the cache holds.
+            warm_seconds: how long it holds them; None: as long as the entry.
         """
 
     def set_budget_spent(self, tenant: str, seconds: float) -> None:

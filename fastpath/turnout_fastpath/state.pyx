@@ -85,7 +85,8 @@ cdef void state_read(const state_t* state, const int32_t* slots, int n_deploymen
             if atomic_get(&entry.check) != value ^ key or atomic_get(&entry.expires_ms) <= now_ms:
                 continue
             live.session_tier = <int32_t> (value & 0xFF) - 1
-            live.warm_tokens = <uint32_t> (value >> 32)
+            if atomic_get(&entry.warm_until_ms) > now_ms:
+                live.warm_tokens = <uint32_t> (value >> 32)
             slot = <int32_t> ((value >> 8) & 0xFFFF) - 1
             for d in range(n_deployments):
                 if slot != NONE and slots[d] == slot:
@@ -184,7 +185,7 @@ cdef class StateBlock:
         return slot != NONE and atomic_get(&self.c.deployments[slot].closed_until_ms) > monotonic_ms()
 
     def set_session(self, str session_id not None, int tier, double seconds, *, str deployment=None,
-                    uint32_t warm_tokens=0):
+                    uint32_t warm_tokens=0, warm_seconds=None):
         if not 0 <= tier < MAX_TIERS:
             raise StateError(f"tier is {tier}, needed: 0 to {MAX_TIERS - 1}")
         cdef bytes encoded = session_id.encode()
@@ -207,6 +208,7 @@ cdef class StateBlock:
         atomic_put(&ways[chosen].check, 0)
         atomic_put(&ways[chosen].key, key)
         atomic_put(&ways[chosen].expires_ms, time_after(seconds))
+        atomic_put(&ways[chosen].warm_until_ms, time_after(seconds if warm_seconds is None else warm_seconds))
         atomic_put(&ways[chosen].value, value)
         atomic_put(&ways[chosen].check, value ^ key)
 

@@ -31,7 +31,7 @@ from tests.fastpath.twins.state import State, state_key
 HEADER = 64
 DEPLOYMENTS, DEPLOYMENT = 256, 16
 SESSION_SETS, BUDGET_SETS, WAYS = 16384, 1024, 4
-SESSION, BUDGET = 32, 16
+SESSION, BUDGET = 40, 16
 SESSIONS_AT = HEADER + DEPLOYMENTS * DEPLOYMENT
 BUDGETS_AT = SESSIONS_AT + SESSION_SETS * WAYS * SESSION
 BREAKERS_AT = BUDGETS_AT + BUDGET_SETS * WAYS * BUDGET
@@ -58,7 +58,7 @@ class RawBlock:
         struct.pack_into("<Q", self.mapping, at, value)
 
     def session(self, name: str) -> int:
-        """Offset of a session's entry: key, check, value, expiry."""
+        """Offset of a session's entry: key, check, value, expiry, end of the warm cache."""
         key = state_key(name.encode())
         entries = [SESSIONS_AT + (key % SESSION_SETS * WAYS + way) * SESSION for way in range(WAYS)]
         return next(at for at in entries if self[at] == key)
@@ -116,6 +116,7 @@ OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
             SECONDS,
             st.none() | st.sampled_from(NAMES),
             st.integers(0, 2**32 - 1),
+            st.none() | SECONDS,
         ),
     ),
     st.tuples(st.just("set_budget_spent"), st.tuples(st.sampled_from(TENANTS), SECONDS)),
@@ -134,9 +135,12 @@ def test_block_holds_what_the_dictionaries_hold(engine_of: EngineMaker, operatio
     engine = Engine(compile_snapshot(bundle, policy, block))
     for name, arguments in operations:
         if name == "set_session":
-            session, number, seconds, warm_at, warm_tokens = arguments
-            block.set_session(session, number, seconds, deployment=warm_at, warm_tokens=warm_tokens)
-            state.set_session(session, number, until(seconds), warm_at, warm_tokens)
+            session, number, seconds, warm_at, warm_tokens, warm_s = arguments
+            block.set_session(
+                session, number, seconds, deployment=warm_at, warm_tokens=warm_tokens, warm_seconds=warm_s
+            )
+            warm_until = None if warm_s is None else until(warm_s)
+            state.set_session(session, number, until(seconds), warm_at, warm_tokens, warm_until)
         elif name == "extend_closing":
             subject, seconds = arguments
             block.close_deployment(subject, seconds, extend=True)

@@ -5,7 +5,7 @@ cached input, in nano-dollars; a session moves to another tier when what the nex
 what it would cost here, cache included. After each answer the session's tier, deployment and warm tokens are written
 to the state block, where each door's decisions find them.
 
-Prices are integer nano-dollars a token: a price of 2.50 US dollars a million tokens is 2,500.
+Prices are integer nano-dollars a million tokens, so that no price is rounded: 0.01875 US dollars are 18,750,000.
 """
 
 from __future__ import annotations
@@ -16,50 +16,55 @@ from turnout_fastpath import StateBlock
 
 from turnout_server.completion.tokens import TokenCounts
 
+MILLION = 1_000_000
 # OpenAI's automatic cache begins at 1,024 tokens and grows by 128 (their prompt caching guide).
 AUTOMATIC_FROM_TOKENS = 1024
 AUTOMATIC_STEP_TOKENS = 128
+# What providers promise at least: Anthropic's two lifetimes; OpenAI's is 5 to 10 minutes without use.
+WARM_S = 300.0
+LONG_WARM_S = 3600.0
 # The state block holds 32 bits.
 MOST_WARM_TOKENS = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class TokenPrices:
-    """Nano-dollars a token.
+    """Nano-dollars a million tokens.
 
     Attributes:
-        input_nano_usd: input that no cache serves.
-        cache_read_nano_usd: input from the provider's cache; None: the provider has no such price.
-        output_nano_usd: output.
+        input_nano_usd_per_mtok: input that no cache serves.
+        cache_read_nano_usd_per_mtok: input from the provider's cache; None: the provider has no such price.
+        output_nano_usd_per_mtok: output.
     """
 
-    input_nano_usd: int
-    cache_read_nano_usd: int | None
-    output_nano_usd: int
+    input_nano_usd_per_mtok: int
+    cache_read_nano_usd_per_mtok: int | None
+    output_nano_usd_per_mtok: int
 
 
 def price_of_leaving_nano_usd(warm_tokens: int, prices: TokenPrices) -> int:
-    """What a warm cache saves the next request: warm tokens times the difference of the input prices."""
-    if prices.cache_read_nano_usd is None:
-        return 0
-    return warm_tokens * max(0, prices.input_nano_usd - prices.cache_read_nano_usd)
-
-
-def next_cost_nano_usd(
-    prices: TokenPrices, input_tokens: int, output_tokens: int, warm_tokens: int = 0
-) -> int:
-    """What the next request costs where so many of its input tokens are warm."""
-    warm_tokens = min(warm_tokens, input_tokens)
-    full = input_tokens * prices.input_nano_usd + output_tokens * prices.output_nano_usd
-    return full - price_of_leaving_nano_usd(warm_tokens, prices)
+    """What a warm cache saves the next request, rounded down: warm tokens times the difference of the input prices."""
+    return _saving(warm_tokens, prices) // MILLION
 
 
 def stays(
     here: TokenPrices, there: TokenPrices, *, warm_tokens: int, input_tokens: int, output_tokens: int
 ) -> bool:
     """True if the next request costs no more here, with the warm cache, than there, without one."""
-    cost_here = next_cost_nano_usd(here, input_tokens, output_tokens, warm_tokens)
-    return cost_here <= next_cost_nano_usd(there, input_tokens, output_tokens)
+    cost_here = _cost(here, input_tokens, output_tokens) - _saving(min(warm_tokens, input_tokens), here)
+    return cost_here <= _cost(there, input_tokens, output_tokens)
+
+
+def _cost(prices: TokenPrices, input_tokens: int, output_tokens: int) -> int:
+    """Of a request that no cache serves, in nano-dollars times a million."""
+    return input_tokens * prices.input_nano_usd_per_mtok + output_tokens * prices.output_nano_usd_per_mtok
+
+
+def _saving(warm_tokens: int, prices: TokenPrices) -> int:
+    """In nano-dollars times a million."""
+    if prices.cache_read_nano_usd_per_mtok is None:
+        return 0
+    return warm_tokens * max(0, prices.input_nano_usd_per_mtok - prices.cache_read_nano_usd_per_mtok)
 
 
 def warm_tokens_of(counts: TokenCounts, *, automatic: bool) -> int:
@@ -103,5 +108,11 @@ class SessionWriter:
         """
         if not session_id:
             return
-        warm_tokens = warm_tokens_of(counts, automatic=automatic_cache)
-        self._state.set_session(session_id, tier, keep_s, deployment=deployment, warm_tokens=warm_tokens)
+        self._state.set_session(
+            session_id,
+            tier,
+            keep_s,
+            deployment=deployment,
+            warm_tokens=warm_tokens_of(counts, automatic=automatic_cache),
+            warm_seconds=LONG_WARM_S if counts.input_cache_write_1h else WARM_S,
+        )

@@ -26,6 +26,8 @@ from turnout_server.resilience.rates import Rates
 
 # Below 2^54 nano-dollars, 18,014,398 US dollars.
 MOST_NANO_USD = (1 << 54) - 1
+# Of one request, and of all that a scope has reserved and not settled within five minutes: 281,474 US dollars.
+MOST_RESERVED_NANO_USD = (1 << 48) - 1
 # What a refusal tells decisions holds no longer than this: what others have reserved may come back.
 REFUSED_S = 60.0
 
@@ -102,7 +104,7 @@ class Elsewhere(Protocol):
         """What the others have spent of a counter; 0 when that is not known."""
 
     def note(self, name: str, period: Period, amount: int) -> None:
-        """This machine has spent so much."""
+        """So much was spent on the machine itself."""
 
 
 class Nowhere:
@@ -172,8 +174,10 @@ class Spending:
             nano_usd: what it may cost.
             tokens: input and output tokens that it may take.
         """
-        if nano_usd < 0 or tokens < 0:
-            raise ValueError(f"nano_usd is {nano_usd} and tokens {tokens}, at least 0 needed")
+        if not 0 <= nano_usd <= MOST_RESERVED_NANO_USD or tokens < 0:
+            raise ValueError(
+                f"nano_usd is {nano_usd} and tokens {tokens}, 0 to {MOST_RESERVED_NANO_USD} and at least 0 needed"
+            )
         reservation = Reservation(nano_usd, tokens)
         for scope in scopes:
             budget = self._budgets.get(scope)
