@@ -3,7 +3,7 @@
 The rule of `pick`: a request's first attempt is the probe of a half-open deployment of its tier, if one is due; else
 the first deployment that is closed, in the order of the chains; later attempts prefer closed ones. When every breaker
 is open, a request that has not called anything yet makes one last-resort attempt, so in a full outage each request
-costs one attempt, and the first success ends it.
+costs one attempt, and the first success ends it. A Retry-After and a used-up quota are heeded even then.
 
 What decisions see: a deployment whose breaker is open, or half open and not proven yet, is closed in the state block,
 and `Route` names another. Evidence alone never closes the last one of a chain that way; a provider's own word
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-from turnout_fastpath import StateBlock
+from turnout_fastpath import StateBlock, StateError
 from turnout_fastpath.breaker_table import BreakerTable
 
 from turnout_server.providers.faults import FaultKind
@@ -55,7 +55,11 @@ class Permit:
 
 
 class Breakers:
-    """Every breaker of a policy; each worker has one over the same state block."""
+    """Every breaker of a policy; each worker has one over the same state block.
+
+    Attributes:
+        unpublished: changes that decisions did not hear of, because the block has no room for the deployment.
+    """
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class Breakers:
         self._state = state
         self._clock = clock
         self._half_open_s = deployment_rules.half_open_s
+        self.unpublished = 0
         self._chain_of = {name: tuple(chain) for chain in chains for name in chain}
         self._account_of = {name: accounts[name] for name in self._chain_of}
         self._deployments = {
@@ -203,30 +208,33 @@ class Breakers:
         return list(dict.fromkeys(other for one in ours for other in self._chain_of[one]))
 
     def _last_resort(self, names: Sequence[str]) -> Permit | None:
-        """The first that only evidence closed; else the first that opens again."""
-        if not names:
+        """The first that only evidence closed, else the first that is set up wrongly; never one that was told to wait."""
+        waiting = {name for name in names if self._is_told(name, Cause.QUOTA)}
+        name = next((n for n in names if not self._is_told(n, Cause.QUOTA, Cause.CONFIGURATION)), None)
+        name = name or next((n for n in names if n not in waiting), None)
+        if name is None:
             return None
-        name = next((n for n in names if not self._is_told(n)), None)
-        name = name or min(names, key=lambda n: max(b.closed_until_ms() for b in self._of(n)))
         deployment, account = self._of(name)
         return Permit(name, Use.LAST_RESORT, deployment.ticket(), account.ticket())
 
-    def _is_told(self, name: str) -> bool:
-        """True if a provider's own word closes it now."""
+    def _is_told(self, name: str, *causes: Cause) -> bool:
+        """True if a Retry-After or one of the causes closes it."""
         now_ms = monotonic_ms(self._clock)
         return any(
-            breaker.paused_until_ms() > now_ms or breaker.word.cause in (Cause.QUOTA, Cause.CONFIGURATION)
-            for breaker in self._of(name)
+            breaker.paused_until_ms() > now_ms or breaker.word.cause in causes for breaker in self._of(name)
         )
 
     def _publish(self, names: Iterable[str]) -> None:
         """Tells decisions of deployments that may have changed."""
         for name in names:
-            for _ in range(PUBLISH_TRIES):
-                before = self._seen(name)
-                self._publish_one(name)
-                if self._seen(name) == before:
-                    break
+            try:
+                for _ in range(PUBLISH_TRIES):
+                    before = self._seen(name)
+                    self._publish_one(name)
+                    if self._seen(name) == before:
+                        break
+            except StateError:
+                self.unpublished += 1
 
     def _seen(self, name: str) -> list[tuple[Word, int]]:
         return [(breaker.word, breaker.paused_until_ms()) for breaker in self._of(name)]
@@ -236,7 +244,7 @@ class Breakers:
             self._state.open_deployment(name)
             return
         closed_ms = max(b.closed_until_ms() for b in self._of(name)) - monotonic_ms(self._clock)
-        told = self._is_told(name)
+        told = self._is_told(name, Cause.QUOTA, Cause.CONFIGURATION)
         # After a mere pause nothing has to be proven.
         proof_s = self._half_open_s if any(b.word.cause is not Cause.NONE for b in self._of(name)) else 0.0
         if told or self._has_equivalent(name):

@@ -115,7 +115,8 @@ class HedgeRace:
         """A race in which the primary has been sent.
 
         Args:
-            budget: the hedges' own, `RetryBudget(clock, share=SHARE, concurrent=CONCURRENT)`.
+            budget: the hedges' own, `RetryBudget(clock, share=SHARE, concurrent=CONCURRENT)`, in which its owner
+                notes every request.
         """
         self._budget = budget
         self._running = {Runner.PRIMARY}

@@ -183,13 +183,31 @@ def test_when_all_are_open_a_request_has_one_last_resort(house: House) -> None:
     assert house.workers[0].pick([[]]) is None
 
 
-def test_a_last_resort_among_those_told_is_the_one_that_opens_first(house: House) -> None:
+def test_a_last_resort_heeds_quotas_and_retry_after(house: House) -> None:
     house.fail("a", FaultKind.QUOTA_EXHAUSTED)
-    permit = house.workers[0].pick([["a", "b"]])
+    house.fail("c", FaultKind.RATE_LIMITED, retry_after_s=5.0)
+    assert house.workers[0].pick([["a", "b", "c"]]) is None
+    assert house.workers[0].opens_in_s("abc") == 5.0
+    house.fail("d", FaultKind.CONFIGURATION)
+    permit = house.workers[0].pick(CHAINS)
     assert permit is not None
-    assert (permit.deployment, permit.use) == ("a", Use.LAST_RESORT)
+    assert (permit.deployment, permit.use) == ("d", Use.LAST_RESORT)
     house.workers[0].fail(permit, FaultKind.SERVER_ERROR)
-    assert house.healths() == "oocc"
+    assert house.healths() == "oooo"
+    again = house.workers[1].pick(CHAINS)
+    assert again is not None
+    house.workers[1].succeed(again)
+    assert house.healths() == "oooc"
+
+
+def test_a_block_without_room_for_a_deployment_closes_it_for_completions_alone() -> None:
+    house = House()
+    for i in range(256):
+        house.state.close_deployment(f"other {i}", 0)
+    house.workers = [Breakers(house.state, CHAINS, ACCOUNTS, house.clock, Highest()) for _ in range(2)]
+    house.fail("a", FaultKind.SERVER_ERROR, 5)
+    assert house.healths() == "occc"
+    assert sum(worker.unpublished for worker in house.workers) > 0
 
 
 def test_later_attempts_prefer_what_is_closed_to_a_probe(house: House) -> None:
