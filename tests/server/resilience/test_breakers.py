@@ -228,6 +228,63 @@ def test_a_whole_account_that_fails_is_closed_at_once(house: House) -> None:
     assert house.healths() == "oocc"
 
 
+def test_calls_that_were_under_way_when_it_opened_do_not_close_the_account(house: House) -> None:
+    permits = [house.permit("a", i % 2) for i in range(40)]
+    for i, permit in enumerate(permits):
+        house.workers[i % 2].fail(permit, FaultKind.CONNECTION)
+    assert (house.healths(), house.closed()) == ("occc", {"a"})
+
+
+def test_an_account_closes_its_deployments_in_every_chain() -> None:
+    state = StateBlock()
+    chains = [["a", "b"], ["c", "d"]]
+    accounts = {"a": "x", "b": "y", "c": "x", "d": "y"}
+    breakers = Breakers(state, chains, accounts, FakeClock(), Highest())
+    permit = breakers.admit("a")
+    assert permit is not None
+    breakers.fail(permit, FaultKind.QUOTA_EXHAUSTED)
+    assert [state.is_closed(name) for name in "abcd"] == [True, False, True, False]
+    breakers.reset("c")
+    assert not any(state.is_closed(name) for name in "abcd")
+
+
+def test_an_account_is_probed_elsewhere_while_a_deployment_has_its_own_probe(house: House) -> None:
+    house.fail("a", FaultKind.SERVER_ERROR, 5)
+    house.clock.advance(1)
+    house.permit("a")
+    house.fail("b", FaultKind.SERVER_ERROR, 5)
+    house.clock.advance(1)
+    assert house.healths() == "hhcc"
+    # The one of `a` is still under way, so `a` is not the account's probe, and does not hold it up.
+    assert house.workers[0].admit("a") is None
+    assert house.permit("b").use is Use.PROBE
+    assert house.workers[0].admit("b") is None
+
+
+class Hasty:
+    """A state block in which another worker closes `a` just when this one closes `b`."""
+
+    def __init__(self, state: StateBlock) -> None:
+        self.state = state
+        self.open_deployment = state.open_deployment
+        self.is_closed = state.is_closed
+
+    def close_deployment(self, name: str, seconds: float) -> None:
+        self.state.close_deployment("a", 60)
+        self.state.close_deployment(name, seconds)
+
+
+def test_two_workers_that_close_the_last_two_at_once_leave_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = StateBlock()
+    breakers = Breakers(state, [["a", "b"]], {"a": "x", "b": "y"}, FakeClock(), Highest())
+    monkeypatch.setattr(breakers, "_state", Hasty(state))
+    for _ in range(5):
+        permit = breakers.admit("b")
+        assert permit is not None
+        breakers.fail(permit, FaultKind.SERVER_ERROR)
+    assert not (state.is_closed("a") and state.is_closed("b"))
+
+
 FAULTS = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from([*FAILURES, *FAULTLESS])), max_size=60)
 
 
