@@ -117,14 +117,14 @@ def boot_key():
     return state_key(boot, len(boot))
 
 
-def refuse_size(handle, path, there, needed):
-    """Raises for a file of another size, with its version where it has one."""
-    header = os.pread(handle, 16, 0)
-    magic, version = int.from_bytes(header[:8], "little"), int.from_bytes(header[8:], "little")
+def refusal(path, magic, version, size, needed):
+    """Why a file is no block of this process."""
     if magic == STATE_MAGIC and version != STATE_VERSION:
-        raise StateError(f"{path} is a state block of version {version}, this process has version {STATE_VERSION}; "
-                         "end the processes that use it and remove it")
-    raise StateError(f"{path} has {there} bytes, needed: {needed}")
+        return StateError(f"{path} is a state block of version {version}, this process has version {STATE_VERSION}; "
+                          "end the processes that use it and remove it")
+    if size != needed:
+        return StateError(f"{path} has {size} bytes, needed: {needed}")
+    return StateError(f"{path} is no state block of version {STATE_VERSION}")
 
 
 cdef class StateBlock:
@@ -139,7 +139,9 @@ cdef class StateBlock:
             try:
                 there = os.fstat(handle).st_size
                 if there not in (0, size):
-                    refuse_size(handle, self.path, there, size)
+                    header = os.pread(handle, 16, 0)
+                    magic, version = (int.from_bytes(header[i : i + 8], "little") for i in (0, 8))
+                    raise refusal(self.path, magic, version, there, size)
                 if not there:
                     os.ftruncate(handle, size)
                 self.mapping = mmap.mmap(handle, size)
@@ -152,7 +154,7 @@ cdef class StateBlock:
             self.c.size = size
             atomic_put(&self.c.magic, STATE_MAGIC)
         if self.c.magic != STATE_MAGIC or self.c.version != STATE_VERSION or self.c.size != size:
-            raise StateError(f"{self.path} is no state block of version {STATE_VERSION}")
+            raise refusal(self.path, self.c.magic, self.c.version, size, size)
         self.forget_other_boots()
 
     def forget_other_boots(self):
@@ -181,8 +183,18 @@ cdef class StateBlock:
 
     def is_closed(self, str name not None):
         cdef bytes encoded = name.encode()
-        cdef int slot = state_slot(self.c, state_key(encoded, len(encoded)))
-        return slot != NONE and atomic_get(&self.c.deployments[slot].closed_until_ms) > monotonic_ms()
+        cdef uint64_t key = state_key(encoded, len(encoded))
+        cdef uint64_t there
+        cdef int i, slot
+        # Looks, and unlike state_slot takes no place for a name that is not there.
+        for i in range(MAX_DEPLOYMENTS):
+            slot = <int> ((key + i) % MAX_DEPLOYMENTS)
+            there = atomic_get(&self.c.deployments[slot].key)
+            if there == key:
+                return atomic_get(&self.c.deployments[slot].closed_until_ms) > monotonic_ms()
+            if there == 0:
+                break
+        return False
 
     def set_session(self, str session_id not None, int tier, double seconds, *, str deployment=None,
                     uint32_t warm_tokens=0, warm_seconds=None):

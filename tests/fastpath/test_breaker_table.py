@@ -122,6 +122,22 @@ print(sum(table.take_probe(table.slot(f"d{i}"), 1, 2) for i in range(1000)))
     assert sum(int(printed) for printed in run_together(script, *[[str(path)]] * 3)) == 1000
 
 
+def test_processes_lose_no_call(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    script = """
+import sys
+from turnout_fastpath import StateBlock
+from turnout_fastpath.breaker_table import BreakerTable
+table = BreakerTable(StateBlock(sys.argv[1]))
+sys.stdin.readline()
+for i in range(5000):
+    table.record(table.slot("a"), 1000, failed=i % 5 == 0)
+"""
+    run_together(script, *[[str(path)]] * 3)
+    table = BreakerTable(StateBlock(path))
+    assert table.record(table.slot("a"), 1000, failed=False)[1:] == (15_001, 3000, 15_001, 3000)
+
+
 def test_a_full_table_says_so() -> None:
     table = BreakerTable(StateBlock())
     assert len({table.slot(f"d{i}") for i in range(1024)}) == 1024

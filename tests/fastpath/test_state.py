@@ -275,6 +275,23 @@ def test_a_full_set_of_budgets_forgets_the_one_that_ends_first(
     assert not live(engine, tenant=names[1]).budget_spent
 
 
+def test_looking_takes_no_place(path: Path) -> None:
+    block, raw = StateBlock(path), RawBlock(path)
+    assert not block.is_closed("d")
+    assert not any(raw[at] for at in range(HEADER, SESSIONS_AT, DEPLOYMENT))
+
+
+def test_a_cold_cache_is_no_longer_counted(engine_of: EngineMaker) -> None:
+    engine = engine_of()
+    engine.snapshot.state.set_session("s", 1, 60, deployment="mid-us", warm_tokens=500, warm_seconds=0)
+    engine.snapshot.state.set_session("w", 1, 60, deployment="mid-us", warm_tokens=500, warm_seconds=30)
+    digests = {name: engine.route("hello", session_id=name).digest for name in "sw"}
+    engine.snapshot.state.set_session("s", 1, 60, deployment="mid-us")
+    engine.snapshot.state.set_session("w", 1, 60, deployment="mid-us")
+    assert engine.route("hello", session_id="s").digest == digests["s"]
+    assert engine.route("hello", session_id="w").digest != digests["w"]
+
+
 def test_a_full_table_of_deployments_says_so_and_decisions_go_on(engine_of: EngineMaker, path: Path) -> None:
     block = StateBlock(path)
     for i in range(DEPLOYMENTS):
@@ -282,6 +299,7 @@ def test_a_full_table_of_deployments_says_so_and_decisions_go_on(engine_of: Engi
     block.close_deployment("d7", 60)
     with pytest.raises(StateError, match="the state block holds 256 deployments; no room for 'one-more'"):
         block.close_deployment("one-more", 60)
+    assert not block.is_closed("one-more")
     engine = engine_of(state=path)
     block.set_session("s", 1, 60, deployment="small-us", warm_tokens=5)
     assert live(engine, "s") == LiveState((), "mid", False)
@@ -327,11 +345,19 @@ def test_file_of_another_size_is_refused_and_kept(path: Path, size: int) -> None
     assert path.read_bytes() == b"x" * size
 
 
-@pytest.mark.parametrize("field", [0, 8, 16], ids=["magic", "version", "size"])
-def test_file_of_another_layout_is_refused(path: Path, field: int) -> None:
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        (0, "no state block of version 2"),
+        (8, "a state block of version 99, this process has"),
+        (16, "no state block"),
+    ],
+    ids=["magic", "version", "size"],
+)
+def test_file_of_another_layout_is_refused(path: Path, field: int, said: str) -> None:
     StateBlock(path)
     RawBlock(path)[field] = 99
-    with pytest.raises(StateError, match=f"{path} is no state block of version 2"):
+    with pytest.raises(StateError, match=f"{path} is {said}"):
         StateBlock(path)
 
 
