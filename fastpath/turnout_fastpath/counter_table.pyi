@@ -64,6 +64,13 @@ class CounterTable:
     def used(self, name: str, *, begins_ms: int, now_ms: int) -> int:
         """What is used or reserved in the period; 0 for a counter that is not there."""
 
+    def raise_to(self, name: str, amount: int, *, begins_ms: int, ends_ms: int, now_ms: int) -> bool:
+        """Makes a counter at least `amount`, as it is known from elsewhere; False if the table has no room for it.
+
+        Raises:
+            StateError: `now_ms` is not within the period.
+        """
+
     def take(self, name: str, cost_ns: int, burst_ns: int, *, now_ns: int, now_ms: int) -> int:
         """Takes from a rate: a bucket that holds `burst_ns` of time and fills with time.
 

@@ -237,6 +237,26 @@ cdef class CounterTable:
         word = atomic_get(&counter.value)
         return word & MOST_USED if is_current(word, tag) else 0
 
+    def raise_to(self, str name not None, uint64_t amount, *, uint64_t begins_ms, uint64_t ends_ms, uint64_t now_ms):
+        cdef bytes encoded = name.encode()
+        cdef uint64_t tag = begins_ms // DAY_MS & 1023
+        cdef uint64_t word, used
+        cdef counter_state_t* counter
+        if begins_ms % DAY_MS or not begins_ms <= now_ms < ends_ms:
+            raise StateError(f"{now_ms} is in no period of whole days from {begins_ms} to {ends_ms}")
+        counter = claim_counter(self.block.c, state_key(encoded, len(encoded)), now_ms, ends_ms + GRACE_MS)
+        if counter == NULL:
+            return False
+        atomic_raise(&counter.expires_ms, ends_ms + GRACE_MS)
+        while True:
+            word = atomic_get(&counter.value)
+            used = 0
+            if is_current(word, tag):
+                used = word & MOST_USED
+                tag = word >> 54
+            if used >= amount or atomic_swap_if(&counter.value, word, pack_count(tag, min(amount, MOST_USED))):
+                return True
+
     def take(self, str name not None, uint64_t cost_ns, uint64_t burst_ns, *, uint64_t now_ns, uint64_t now_ms):
         cdef bytes encoded = name.encode()
         cdef uint64_t key = state_key(encoded, len(encoded))

@@ -75,6 +75,17 @@ class CounterMachine(RuleBasedStateMachine):
             assert used == self.twins[name].used(self.day, self.now_ms)
             self.open.append((name, expected, tag, span))
 
+    @rule(name=NAME, amount=AMOUNT)
+    def raise_to(self, name: str, amount: int) -> None:
+        begins_ms = self.day * DAY_MS
+        table = next(self.tables)
+        # What nobody settled in time is given back first, as every look does.
+        table.used(name, begins_ms=begins_ms, now_ms=self.now_ms)
+        assert table.raise_to(
+            name, amount, begins_ms=begins_ms, ends_ms=begins_ms + DAY_MS, now_ms=self.now_ms
+        )
+        self.twins[name].raise_to(amount, self.day, self.now_ms)
+
     @rule(data=st.data(), actual=AMOUNT)
     def settle(self, data: st.DataObject, actual: int) -> None:
         if not self.open:
@@ -179,6 +190,7 @@ def test_a_full_set_says_so_and_takes_over_what_is_out_of_use_for_an_hour() -> N
         assert reserve(table, name, i + 1, 100)[0] == i + 1
     assert reserve(table, more, 1, 100)[0] == FULL
     assert table.take(more, 1, 1, now_ns=5, now_ms=5) == FULL
+    assert not table.raise_to(more, 1, begins_ms=0, ends_ms=DAY_MS, now_ms=1)
     assert [table.used(name, begins_ms=0, now_ms=1) for name in [*names, more]] == [*range(1, WAYS + 1), 0]
     late_ms = DAY_MS + 3_600_000 + 1
     assert reserve(table, names[0], 90, 100, late_ms)[0] == 90

@@ -210,6 +210,33 @@ class Spending:
             if kind is BudgetKind.TOKENS_MINUTE:
                 self._rates.correct(_counter(scope, kind), reservation.tokens, tokens, per_minute)
 
+    def restore(self, scope: Scope, day_nano_usd: int, month_nano_usd: int) -> None:
+        """Counts at least so much as spent, from the records of an earlier run; before the first request.
+
+        A state block in memory begins empty, while the day and the month go on. Each worker may call it.
+        """
+        budget = self._budgets.get(scope)
+        if budget is None:
+            return
+        now_ms = unix_ms(self._clock)
+        for kind, limit, amount, period in (
+            (BudgetKind.SPEND_DAY, budget.day_nano_usd, day_nano_usd, day_of(now_ms)),
+            (BudgetKind.SPEND_MONTH, budget.month_nano_usd, month_nano_usd, month_of(now_ms)),
+        ):
+            if limit is None:
+                continue
+            found = self._table.raise_to(
+                _counter(scope, kind),
+                amount,
+                begins_ms=period.begins_ms,
+                ends_ms=period.ends_ms,
+                now_ms=now_ms,
+            )
+            if not found:
+                self.no_room += 1
+            if amount >= limit:
+                self._tell_decisions(scope, (period.ends_ms - now_ms) / 1000)
+
     def used_nano_usd(self, scope: Scope) -> tuple[int, int]:
         """What is spent or reserved on this machine, of the day and of the month; 0 where there is no limit."""
         now_ms = unix_ms(self._clock)

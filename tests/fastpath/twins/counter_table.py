@@ -41,6 +41,12 @@ class Counter:
         self.reservations.append(Reservation(amount, period, now_ms))
         return self.reservations[-1]
 
+    def raise_to(self, amount: int, period: int, now_ms: int) -> None:
+        """What is missing, as one that is settled."""
+        missing = amount - self.used(period, now_ms)
+        if missing > 0:
+            self.reservations.append(Reservation(missing, period, now_ms, actual=missing))
+
 
 @dataclass
 class Bucket:

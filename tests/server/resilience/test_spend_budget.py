@@ -200,6 +200,23 @@ def test_an_answer_settled_on_the_next_day_is_the_days_before() -> None:
     assert spending.used_nano_usd(ACME)[0] == 60
 
 
+def test_what_an_earlier_run_spent_is_restored_once_by_all_workers(tmp_path: Path) -> None:
+    state, clock = StateBlock(tmp_path / "state"), FakeClock()
+    budgets = {ACME: Budget(day_nano_usd=50, month_nano_usd=100), DEFAULT: Budget(month_nano_usd=100)}
+    workers = [Spending(state, budgets, clock) for _ in range(3)]
+    for worker in workers:
+        worker.restore(ACME, 30, 90)
+        worker.restore(DEFAULT, 95, 95)
+        worker.restore(Scope(ScopeKind.TENANT, "globex"), 1, 1)
+    assert [workers[0].used_nano_usd(scope) for scope in (ACME, DEFAULT)] == [(30, 90), (0, 95)]
+    assert isinstance(workers[1].reserve([ACME], 11, 0), Exhausted)
+    assert isinstance(workers[1].reserve([ACME], 10, 0), Reservation)
+    engine = Engine.load(write_synthetic(tmp_path / "bundle"), document(), state=tmp_path / "state")
+    state.set_budget_spent("acme", 0)
+    workers[2].restore(ACME, 50, 50)
+    assert engine.route("hello", tenant="acme").live_state.budget_spent
+
+
 def test_tokens_and_requests_a_minute_are_given_back_with_the_rest() -> None:
     clock = FakeClock()
     spending = Spending(
