@@ -178,9 +178,10 @@ class Breaker:
                 return False
 
     def pause(self, seconds: float) -> None:
-        """Lets no call through for so many seconds, at most the rules' longest wait."""
-        wait_s = min(max(seconds, 0.0), self._rules.longest_wait_s)
-        self._table.pause(self._slot, monotonic_ms(self._clock) + int(wait_s * 1000))
+        """Lets no call through for so many seconds, at most the rules' longest wait; 0 or no number: as before."""
+        if seconds > 0:
+            wait_s = min(seconds, self._rules.longest_wait_s)
+            self._table.pause(self._slot, monotonic_ms(self._clock) + int(wait_s * 1000))
 
     def reset(self) -> None:
         """Closes it and forgets everything: the deployment has been set up anew."""
@@ -205,11 +206,14 @@ class Breaker:
         return self._open(word, word.cause) if word.cause is not Cause.NONE else False
 
     def _open(self, word: Word, cause: Cause) -> bool:
+        """Opens; False if another process has changed the word, or what is open stays so for longer."""
         now_ms = monotonic_ms(self._clock)
-        calm = word.cause is Cause.NONE and now_ms - word.since_ms >= self._rules.calm_s * 1000
-        still_open = word.cause is not Cause.NONE and word.since_ms > now_ms
-        trips = word.trips if still_open else 0 if calm else word.trips
-        trips = max(1, trips) if still_open else min(trips + 1, MOST_TRIPS)
+        is_closed = word.cause is Cause.NONE
+        still_open = not is_closed and word.since_ms > now_ms
+        if is_closed and now_ms - word.since_ms >= self._rules.calm_s * 1000:
+            trips = 1
+        else:
+            trips = word.trips if still_open else min(word.trips + 1, MOST_TRIPS)
         until_ms = now_ms + int(self._rules.open_s(cause, trips, self._random) * 1000)
         if still_open and until_ms <= word.since_ms:
             return False

@@ -188,7 +188,7 @@ def _again(rule: Rule, situation: Situation, random: Random) -> Verdict | None:
         return None
     if rule.pause is Pause.RETRY_AFTER:
         wait_s = situation.retry_after_s
-        if situation.equivalent_free or wait_s is None or wait_s > longest_wait_s(situation.left_s):
+        if situation.equivalent_free or wait_s is None or not 0 <= wait_s <= longest_wait_s(situation.left_s):
             return None
         return Verdict(Action.RETRY_HERE, wait_s * (1 + WAIT_JITTER * random.random()), spends_budget=True)
     if rule.pause is Pause.NO_RETRY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import pytest
@@ -245,6 +246,16 @@ def test_open_times_double_up_to_their_limit_with_jitter_below() -> None:
     assert times[:6] == [1, 2, 4, 8, 15, 15]
     assert times[-1] == 15
     assert [DEPLOYMENT_RULES.open_s(Cause.QUOTA, trips, Highest()) for trips in (1, 2, 9)] == [300, 600, 1200]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "until_s"), [(2.0, 2.0), (math.inf, 3600.0), (0.0, 0.0), (-1.0, 0.0), (math.nan, 0.0)]
+)
+def test_a_pause_lasts_as_told_and_an_hour_at_most(seconds: float, until_s: float) -> None:
+    clock = FakeClock()
+    breaker = Breaker(BreakerTable(StateBlock()), "a", DEPLOYMENT_RULES, clock, Highest())
+    breaker.pause(seconds)
+    assert breaker.closed_until_ms() == (int((1000 + until_s) * 1000) if until_s else 0)
 
 
 def test_a_probe_that_never_ends_gives_way_when_its_lease_is_over() -> None:

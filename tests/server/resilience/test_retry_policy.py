@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from random import Random
 
 import pytest
@@ -103,6 +104,8 @@ LIMITED = FaultKind.RATE_LIMITED
         (1.1, 5.0, False),
         (0.0, 5.0, True),
         (None, 60.0, False),
+        (-1.0, 60.0, False),
+        (math.inf, 60.0, False),
     ],
 )
 def test_retry_after_is_waited_for_when_it_is_short_and_nothing_else_is_free(
