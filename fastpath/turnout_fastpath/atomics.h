@@ -9,6 +9,12 @@ static inline void atomic_put(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, 
 static inline int atomic_swap_if(uint64_t *p, uint64_t expected, uint64_t v) {
   return __atomic_compare_exchange_n(p, &expected, v, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
+/* The later of what is there and `v` stays. */
+static inline void atomic_raise(uint64_t *p, uint64_t v) {
+  uint64_t there = __atomic_load_n(p, __ATOMIC_ACQUIRE);
+  while (there < v && !__atomic_compare_exchange_n(p, &there, v, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+  }
+}
 static inline uint64_t clock_ns(clockid_t clock) {
   struct timespec t;
   clock_gettime(clock, &t);

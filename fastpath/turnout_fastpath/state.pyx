@@ -17,12 +17,13 @@ from turnout_fastpath.core cimport DEPLOYMENT_WORDS, MAX_DEPLOYMENTS, MAX_TIERS,
 cdef extern from "atomics.h" nogil:
     uint64_t atomic_get(const uint64_t*)
     void atomic_put(uint64_t*, uint64_t)
+    void atomic_raise(uint64_t*, uint64_t)
     int atomic_swap_if(uint64_t*, uint64_t, uint64_t)
     uint64_t monotonic_ms()
 
 
 cdef enum:
-    STATE_VERSION = 1
+    STATE_VERSION = 2
 
 cdef uint64_t STATE_MAGIC = 0x4554415453524E54  # "TNRSTATE"
 
@@ -84,7 +85,8 @@ cdef void state_read(const state_t* state, const int32_t* slots, int n_deploymen
             if atomic_get(&entry.check) != value ^ key or atomic_get(&entry.expires_ms) <= now_ms:
                 continue
             live.session_tier = <int32_t> (value & 0xFF) - 1
-            live.warm_tokens = <uint32_t> (value >> 32)
+            if atomic_get(&entry.warm_until_ms) > now_ms:
+                live.warm_tokens = <uint32_t> (value >> 32)
             slot = <int32_t> ((value >> 8) & 0xFFFF) - 1
             for d in range(n_deployments):
                 if slot != NONE and slots[d] == slot:
@@ -104,6 +106,27 @@ cdef uint64_t time_after(double seconds) noexcept:
     return monotonic_ms() + <uint64_t> (min(seconds, 1e12) * 1000 if seconds > 0 else 0.0)
 
 
+def boot_key():
+    """Hash of the machine's present boot; 1 where the system does not tell."""
+    cdef bytes boot
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            boot = file.read()
+    except OSError:
+        return 1
+    return state_key(boot, len(boot))
+
+
+def refusal(path, magic, version, size, needed):
+    """Why a file is no block of this process."""
+    if magic == STATE_MAGIC and version != STATE_VERSION:
+        return StateError(f"{path} is a state block of version {version}, this process has version {STATE_VERSION}; "
+                          "end the processes that use it and remove it")
+    if size != needed:
+        return StateError(f"{path} has {size} bytes, needed: {needed}")
+    return StateError(f"{path} is no state block of version {STATE_VERSION}")
+
+
 cdef class StateBlock:
     def __cinit__(self, path=None):
         cdef size_t size = sizeof(state_t)
@@ -116,7 +139,9 @@ cdef class StateBlock:
             try:
                 there = os.fstat(handle).st_size
                 if there not in (0, size):
-                    raise StateError(f"{self.path} has {there} bytes, needed: {size}")
+                    header = os.pread(handle, 16, 0)
+                    magic, version = (int.from_bytes(header[i : i + 8], "little") for i in (0, 8))
+                    raise refusal(self.path, magic, version, there, size)
                 if not there:
                     os.ftruncate(handle, size)
                 self.mapping = mmap.mmap(handle, size)
@@ -129,20 +154,50 @@ cdef class StateBlock:
             self.c.size = size
             atomic_put(&self.c.magic, STATE_MAGIC)
         if self.c.magic != STATE_MAGIC or self.c.version != STATE_VERSION or self.c.size != size:
-            raise StateError(f"{self.path} is no state block of version {STATE_VERSION}")
+            raise refusal(self.path, self.c.magic, self.c.version, size, size)
+        self.forget_other_boots()
 
-    def close_deployment(self, str name not None, double seconds):
+    def forget_other_boots(self):
+        """Clears what holds monotonic times, if they are of another boot of the machine; counters stay."""
+        cdef uint64_t boot = boot_key()
+        cdef uint64_t there = atomic_get(&self.c.boot)
+        if there == boot or not atomic_swap_if(&self.c.boot, there, boot) or there == 0:
+            return
+        memset(&self.c.deployments, 0, sizeof(self.c.deployments))
+        memset(&self.c.sessions, 0, sizeof(self.c.sessions))
+        memset(&self.c.budgets, 0, sizeof(self.c.budgets))
+        memset(&self.c.breakers, 0, sizeof(self.c.breakers))
+
+    def close_deployment(self, str name not None, double seconds, *, bint extend=False):
         cdef bytes encoded = name.encode()
         cdef int slot = state_slot(self.c, state_key(encoded, len(encoded)))
         if slot == NONE:
             raise StateError(f"the state block holds {MAX_DEPLOYMENTS} deployments; no room for {name!r}")
-        atomic_put(&self.c.deployments[slot].closed_until_ms, time_after(seconds))
+        if extend:
+            atomic_raise(&self.c.deployments[slot].closed_until_ms, time_after(seconds))
+        else:
+            atomic_put(&self.c.deployments[slot].closed_until_ms, time_after(seconds))
 
     def open_deployment(self, str name not None):
         self.close_deployment(name, 0)
 
+    def is_closed(self, str name not None):
+        cdef bytes encoded = name.encode()
+        cdef uint64_t key = state_key(encoded, len(encoded))
+        cdef uint64_t there
+        cdef int i, slot
+        # Looks, and unlike state_slot takes no place for a name that is not there.
+        for i in range(MAX_DEPLOYMENTS):
+            slot = <int> ((key + i) % MAX_DEPLOYMENTS)
+            there = atomic_get(&self.c.deployments[slot].key)
+            if there == key:
+                return atomic_get(&self.c.deployments[slot].closed_until_ms) > monotonic_ms()
+            if there == 0:
+                break
+        return False
+
     def set_session(self, str session_id not None, int tier, double seconds, *, str deployment=None,
-                    uint32_t warm_tokens=0):
+                    uint32_t warm_tokens=0, warm_seconds=None):
         if not 0 <= tier < MAX_TIERS:
             raise StateError(f"tier is {tier}, needed: 0 to {MAX_TIERS - 1}")
         cdef bytes encoded = session_id.encode()
@@ -165,6 +220,7 @@ cdef class StateBlock:
         atomic_put(&ways[chosen].check, 0)
         atomic_put(&ways[chosen].key, key)
         atomic_put(&ways[chosen].expires_ms, time_after(seconds))
+        atomic_put(&ways[chosen].warm_until_ms, time_after(seconds if warm_seconds is None else warm_seconds))
         atomic_put(&ways[chosen].value, value)
         atomic_put(&ways[chosen].check, value ^ key)
 

@@ -90,7 +90,7 @@ def block_of(state: State) -> StateBlock:
     block = StateBlock()
     for name, until in state.closed_until.items():
         block.close_deployment(name, until)
-    for session, (until, tier, deployment, warm_tokens) in state.sessions.items():
+    for session, (until, tier, deployment, warm_tokens, _) in state.sessions.items():
         block.set_session(session, tier, until, deployment=deployment, warm_tokens=warm_tokens)
     for tenant, until in state.spent_until.items():
         block.set_budget_spent(tenant, until)

@@ -19,6 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from turnout_fastpath import Engine, LiveState, StateBlock, StateError, compile_snapshot
+from turnout_fastpath.breaker_table import BreakerTable
+from turnout_fastpath.counter_table import CounterTable
 
 from tests.fastpath.conftest import EngineMaker
 from tests.fastpath.documents import Document, deployment, document, tier
@@ -29,10 +31,14 @@ from tests.fastpath.twins.state import State, state_key
 HEADER = 64
 DEPLOYMENTS, DEPLOYMENT = 256, 16
 SESSION_SETS, BUDGET_SETS, WAYS = 16384, 1024, 4
-SESSION, BUDGET = 32, 16
+SESSION, BUDGET = 40, 16
 SESSIONS_AT = HEADER + DEPLOYMENTS * DEPLOYMENT
 BUDGETS_AT = SESSIONS_AT + SESSION_SETS * WAYS * SESSION
-SIZE = BUDGETS_AT + BUDGET_SETS * WAYS * BUDGET
+BREAKERS_AT = BUDGETS_AT + BUDGET_SETS * WAYS * BUDGET
+BREAKERS, BREAKER = 1024, 200
+COUNTER_SETS, COUNTER_WAYS, COUNTER = 2048, 16, 64
+SIZE = BREAKERS_AT + BREAKERS * BREAKER + COUNTER_SETS * (8 + COUNTER_WAYS * COUNTER)
+BOOT_AT = 24
 NAMES = ["small-us", "mid-eu", "frontier-us", "elsewhere"]
 SESSIONS = ["s1", "s2", "ünï"]
 TENANTS = ["acme", "globex"]
@@ -52,7 +58,7 @@ class RawBlock:
         struct.pack_into("<Q", self.mapping, at, value)
 
     def session(self, name: str) -> int:
-        """Offset of a session's entry: key, check, value, expiry."""
+        """Offset of a session's entry: key, check, value, expiry, end of the warm cache."""
         key = state_key(name.encode())
         entries = [SESSIONS_AT + (key % SESSION_SETS * WAYS + way) * SESSION for way in range(WAYS)]
         return next(at for at in entries if self[at] == key)
@@ -101,6 +107,7 @@ Operation = tuple[str, tuple[Any, ...]]
 SECONDS = st.sampled_from([3600.0, 1e9, math.inf, 0.0, -5.0, math.nan])
 OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
     st.tuples(st.just("close_deployment"), st.tuples(st.sampled_from(NAMES), SECONDS)),
+    st.tuples(st.just("extend_closing"), st.tuples(st.sampled_from(NAMES), SECONDS)),
     st.tuples(
         st.just("set_session"),
         st.tuples(
@@ -109,6 +116,7 @@ OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
             SECONDS,
             st.none() | st.sampled_from(NAMES),
             st.integers(0, 2**32 - 1),
+            st.none() | SECONDS,
         ),
     ),
     st.tuples(st.just("set_budget_spent"), st.tuples(st.sampled_from(TENANTS), SECONDS)),
@@ -127,13 +135,21 @@ def test_block_holds_what_the_dictionaries_hold(engine_of: EngineMaker, operatio
     engine = Engine(compile_snapshot(bundle, policy, block))
     for name, arguments in operations:
         if name == "set_session":
-            session, number, seconds, warm_at, warm_tokens = arguments
-            block.set_session(session, number, seconds, deployment=warm_at, warm_tokens=warm_tokens)
-            state.set_session(session, number, until(seconds), warm_at, warm_tokens)
+            session, number, seconds, warm_at, warm_tokens, warm_s = arguments
+            block.set_session(
+                session, number, seconds, deployment=warm_at, warm_tokens=warm_tokens, warm_seconds=warm_s
+            )
+            warm_until = None if warm_s is None else until(warm_s)
+            state.set_session(session, number, until(seconds), warm_at, warm_tokens, warm_until)
+        elif name == "extend_closing":
+            subject, seconds = arguments
+            block.close_deployment(subject, seconds, extend=True)
+            state.extend_closing(subject, until(seconds))
         else:
             subject, seconds = arguments
             getattr(block, name)(subject, seconds)
             getattr(state, name)(subject, until(seconds))
+    assert {name for name in NAMES if block.is_closed(name)} == state.read().closed
     names = engine.snapshot.policies.deployment_names
     tiers = engine.snapshot.policies.tier_names
     for session, tenant in itertools.product([*SESSIONS, ""], [*TENANTS, ""]):
@@ -259,6 +275,23 @@ def test_a_full_set_of_budgets_forgets_the_one_that_ends_first(
     assert not live(engine, tenant=names[1]).budget_spent
 
 
+def test_looking_takes_no_place(path: Path) -> None:
+    block, raw = StateBlock(path), RawBlock(path)
+    assert not block.is_closed("d")
+    assert not any(raw[at] for at in range(HEADER, SESSIONS_AT, DEPLOYMENT))
+
+
+def test_a_cold_cache_is_no_longer_counted(engine_of: EngineMaker) -> None:
+    engine = engine_of()
+    engine.snapshot.state.set_session("s", 1, 60, deployment="mid-us", warm_tokens=500, warm_seconds=0)
+    engine.snapshot.state.set_session("w", 1, 60, deployment="mid-us", warm_tokens=500, warm_seconds=30)
+    digests = {name: engine.route("hello", session_id=name).digest for name in "sw"}
+    engine.snapshot.state.set_session("s", 1, 60, deployment="mid-us")
+    engine.snapshot.state.set_session("w", 1, 60, deployment="mid-us")
+    assert engine.route("hello", session_id="s").digest == digests["s"]
+    assert engine.route("hello", session_id="w").digest != digests["w"]
+
+
 def test_a_full_table_of_deployments_says_so_and_decisions_go_on(engine_of: EngineMaker, path: Path) -> None:
     block = StateBlock(path)
     for i in range(DEPLOYMENTS):
@@ -266,6 +299,7 @@ def test_a_full_table_of_deployments_says_so_and_decisions_go_on(engine_of: Engi
     block.close_deployment("d7", 60)
     with pytest.raises(StateError, match="the state block holds 256 deployments; no room for 'one-more'"):
         block.close_deployment("one-more", 60)
+    assert not block.is_closed("one-more")
     engine = engine_of(state=path)
     block.set_session("s", 1, 60, deployment="small-us", warm_tokens=5)
     assert live(engine, "s") == LiveState((), "mid", False)
@@ -311,12 +345,46 @@ def test_file_of_another_size_is_refused_and_kept(path: Path, size: int) -> None
     assert path.read_bytes() == b"x" * size
 
 
-@pytest.mark.parametrize("field", [0, 8, 16], ids=["magic", "version", "size"])
-def test_file_of_another_layout_is_refused(path: Path, field: int) -> None:
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        (0, "no state block of version 2"),
+        (8, "a state block of version 99, this process has"),
+        (16, "no state block"),
+    ],
+    ids=["magic", "version", "size"],
+)
+def test_file_of_another_layout_is_refused(path: Path, field: int, said: str) -> None:
     StateBlock(path)
     RawBlock(path)[field] = 99
-    with pytest.raises(StateError, match=f"{path} is no state block of version 1"):
+    with pytest.raises(StateError, match=f"{path} is {said}"):
         StateBlock(path)
+
+
+def test_file_of_an_earlier_layout_is_refused_with_its_version(path: Path) -> None:
+    magic = 0x4554415453524E54
+    path.write_bytes(struct.pack("<QQQ", magic, 1, SIZE - 8) + bytes(SIZE - 32))
+    with pytest.raises(StateError, match="is a state block of version 1, this process has version 2; end"):
+        StateBlock(path)
+
+
+def test_monotonic_times_of_another_boot_are_forgotten_and_counters_stay(
+    shared: tuple[Engine, StateBlock, RawBlock], path: Path
+) -> None:
+    engine, block, raw = shared
+    block.close_deployment("mid-us", 1e9)
+    block.set_session("s", 1, 1e9)
+    block.set_budget_spent("t", 1e9)
+    breakers, counters = BreakerTable(block), CounterTable(block)
+    breakers.pause(breakers.slot("mid-us"), 2**60)
+    counters.reserve("t", 5, 10, begins_ms=0, ends_ms=86_400_000, now_ms=1)
+    StateBlock(path)
+    assert live(engine, "s", "t") == LiveState(("mid-us",), "mid", True)
+    raw[BOOT_AT] ^= 1
+    again = StateBlock(path)
+    assert live(engine, "s", "t") == LiveState((), "", False)
+    assert BreakerTable(again).paused_until_ms(breakers.slot("mid-us")) == 0
+    assert CounterTable(again).used("t", begins_ms=0, now_ms=1) == 5
 
 
 def test_folder_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:

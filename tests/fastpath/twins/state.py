@@ -21,18 +21,29 @@ class State:
     """Deployments closed until, sessions' tiers, budgets spent until."""
 
     closed_until: dict[str, float] = field(default_factory=dict)
-    sessions: dict[str, tuple[float, int, str | None, int]] = field(default_factory=dict)
+    sessions: dict[str, tuple[float, int, str | None, int, float]] = field(default_factory=dict)
     spent_until: dict[str, float] = field(default_factory=dict)
 
     def close_deployment(self, name: str, until: float) -> None:
         """No decision names it before `until`."""
         self.closed_until[name] = until
 
+    def extend_closing(self, name: str, until: float) -> None:
+        """No decision names it before the later of `until` and what was."""
+        self.closed_until[name] = max(until, self.closed_until.get(name, 0))
+
     def set_session(
-        self, session: str, tier: int, until: float, deployment: str | None = None, warm_tokens: int = 0
+        self,
+        session: str,
+        tier: int,
+        until: float,
+        deployment: str | None = None,
+        warm_tokens: int = 0,
+        warm_until: float | None = None,
     ) -> None:
-        """The session has this tier until `until`."""
-        self.sessions[session] = (until, tier, deployment, warm_tokens)
+        """The session has this tier until `until`, and a warm cache until `warm_until`."""
+        warm_until = until if warm_until is None else warm_until
+        self.sessions[session] = (until, tier, deployment, warm_tokens, warm_until)
 
     def set_budget_spent(self, tenant: str, until: float) -> None:
         """The tenant's budget is spent until `until`."""
@@ -42,12 +53,11 @@ class State:
         """What a decision of this session and tenant depends on; empty names have no state."""
         closed = frozenset(name for name, until in self.closed_until.items() if until > now)
         spent = bool(tenant) and self.spent_until.get(tenant, 0) > now
-        until, tier, deployment, warm = (
-            self.sessions.get(session, (0, 0, None, 0)) if session else (0, 0, None, 0)
-        )
+        absent = (0.0, 0, None, 0, 0.0)
+        until, tier, deployment, warm, warm_until = self.sessions.get(session, absent) if session else absent
         if until <= now:
             return Live(closed, budget_spent=spent)
-        return Live(closed, tier, deployment, warm, spent)
+        return Live(closed, tier, deployment, warm if warm_until > now else 0, spent)
 
 
 def state_key(text: bytes) -> int:

@@ -1,0 +1,1 @@
+"""What keeps completions dependable: deadlines, retries, breakers, limits, budgets. No gRPC, no HTTP, no event loop."""

@@ -1,0 +1,308 @@
+"""What a tenant and a policy may spend: dollars a day and a month, tokens and requests a minute.
+
+The rule: a request reserves its estimate in every budget that holds for it before the call, and settles what it cost
+after. A reservation is only given when all that is used and reserved stays within the limit, so a budget is overspent by
+no more than what answers cost beyond their estimates, however many ask at once, in however many workers of the machine.
+A worker that dies leaves its reservations; they come back after 15 to 20 minutes (see `CounterTable`). An answer that is
+settled later than that still counts in full.
+
+Money is integer nano-dollars. When the table of the state block has no room for another budget, spending is refused
+(closed) and counted; rates are let through (see `rates`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from turnout_fastpath import StateBlock
+from turnout_fastpath.counter_table import FULL, REFUSED, CounterTable
+
+from turnout_server.resilience.clock import Clock
+from turnout_server.resilience.periods import Period, day_of, month_of, unix_ms
+from turnout_server.resilience.rates import Rates
+
+# Below 2^54 nano-dollars, 18,014,398 US dollars.
+MOST_NANO_USD = (1 << 54) - 1
+# Of one request, and of all that a scope has reserved and not settled within five minutes: 281,474 US dollars.
+MOST_RESERVED_NANO_USD = (1 << 48) - 1
+# What a refusal tells decisions holds no longer than this: what others have reserved may come back.
+REFUSED_S = 60.0
+
+
+class ScopeKind(StrEnum):
+    """Whose budget it is."""
+
+    TENANT = "tenant"
+    POLICY = "policy"
+
+
+class Scope(NamedTuple):
+    """A tenant or a policy, by name."""
+
+    kind: ScopeKind
+    name: str
+
+
+class BudgetKind(StrEnum):
+    """Which part of a budget is spent."""
+
+    SPEND_DAY = "spend_day"
+    SPEND_MONTH = "spend_month"
+    TOKENS_MINUTE = "tokens_minute"
+    REQUESTS_MINUTE = "requests_minute"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of one scope; None: none.
+
+    Attributes:
+        day_nano_usd: spend a UTC day.
+        month_nano_usd: spend a UTC month.
+        tokens_minute: input and output tokens a minute.
+        requests_minute: requests a minute.
+    """
+
+    day_nano_usd: int | None = None
+    month_nano_usd: int | None = None
+    tokens_minute: int | None = None
+    requests_minute: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("day_nano_usd", "month_nano_usd"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= MOST_NANO_USD:
+                raise ValueError(f"{name} is {value}, 0 to {MOST_NANO_USD} needed")
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """Why nothing was reserved.
+
+    Attributes:
+        scope: whose budget.
+        kind: which part of it.
+        limit: its value, in nano-dollars, tokens or requests.
+        retry_after_s: when it is worth coming back; None: never, the request alone is more than the limit.
+        no_room: True: the state block has no room for the budget's counter.
+    """
+
+    scope: Scope
+    kind: BudgetKind
+    limit: int
+    retry_after_s: float | None
+    no_room: bool = False
+
+
+class Elsewhere(Protocol):
+    """What other machines spend of the same budgets, as far as is known; advisory."""
+
+    def spent(self, name: str, period: Period) -> int:
+        """What the others have spent of a counter; 0 when that is not known."""
+
+    def note(self, name: str, period: Period, amount: int) -> None:
+        """So much was spent on the machine itself."""
+
+
+class Nowhere:
+    """There is one machine."""
+
+    def spent(self, name: str, period: Period) -> int:
+        """Nothing."""
+        return 0
+
+    def note(self, name: str, period: Period, amount: int) -> None:
+        """Tells nobody."""
+
+
+class _Hold(NamedTuple):
+    scope: Scope
+    kind: BudgetKind
+    limit: int
+    period: Period
+    tag: int
+    span: int
+
+
+@dataclass(slots=True)
+class Reservation:
+    """What a request holds; settled once, with `Spending.settle`."""
+
+    nano_usd: int
+    tokens: int
+    holds: list[_Hold] = field(default_factory=list)
+    rates: list[tuple[Scope, BudgetKind, int, int]] = field(default_factory=list)
+    settled: bool = False
+
+
+class Spending:
+    """The budgets; each worker has one over the same state block.
+
+    Attributes:
+        no_room: reservations that were refused for want of room.
+    """
+
+    def __init__(
+        self,
+        state: StateBlock,
+        budgets: Mapping[Scope, Budget],
+        clock: Clock,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        """Budgets by scope; a scope without one is not counted."""
+        self._state = state
+        self._budgets = dict(budgets)
+        self._clock = clock
+        self._table = CounterTable(state)
+        self._rates = Rates(self._table, clock)
+        self._elsewhere: Elsewhere = Nowhere() if elsewhere is None else elsewhere
+        self.no_room = 0
+
+    @property
+    def expired_nano_usd(self) -> int:
+        """What this worker has given back of reservations that nobody settled in time."""
+        return self._table.given_back
+
+    def reserve(self, scopes: Sequence[Scope], nano_usd: int, tokens: int) -> Reservation | Exhausted:
+        """Reserves in every budget of the scopes, or in none.
+
+        Args:
+            scopes: the request's tenant and policy.
+            nano_usd: what it may cost.
+            tokens: input and output tokens that it may take.
+        """
+        if not 0 <= nano_usd <= MOST_RESERVED_NANO_USD or tokens < 0:
+            raise ValueError(
+                f"nano_usd is {nano_usd} and tokens {tokens}, 0 to {MOST_RESERVED_NANO_USD} and at least 0 needed"
+            )
+        reservation = Reservation(nano_usd, tokens)
+        for scope in scopes:
+            budget = self._budgets.get(scope)
+            if budget is None:
+                continue
+            refused = self._take_rates(scope, budget, reservation) or self._hold(scope, budget, reservation)
+            if refused is not None:
+                self._give_back(reservation)
+                return refused
+        return reservation
+
+    def settle(self, reservation: Reservation, nano_usd: int, tokens: int) -> None:
+        """Counts what the request took in the place of what it reserved; 0 and 0 for one that called nothing.
+
+        Raises:
+            ValueError: it has been settled before.
+        """
+        if reservation.settled:
+            raise ValueError("the reservation has been settled before")
+        if nano_usd < 0 or tokens < 0:
+            raise ValueError(f"nano_usd is {nano_usd} and tokens {tokens}, at least 0 needed")
+        reservation.settled = True
+        for hold in reservation.holds:
+            name = _counter(hold.scope, hold.kind)
+            used = self._table.settle(name, reservation.nano_usd, nano_usd, hold.tag, hold.span)
+            self._elsewhere.note(name, hold.period, nano_usd)
+            if used + self._elsewhere.spent(name, hold.period) >= hold.limit:
+                self._tell_decisions(hold.scope, (hold.period.ends_ms - unix_ms(self._clock)) / 1000)
+        for scope, kind, _, per_minute in reservation.rates:
+            if kind is BudgetKind.TOKENS_MINUTE:
+                self._rates.correct(_counter(scope, kind), reservation.tokens, tokens, per_minute)
+
+    def restore(self, scope: Scope, day_nano_usd: int, month_nano_usd: int) -> None:
+        """Counts at least so much as spent, from the records of an earlier run; before the first request.
+
+        A state block in memory begins empty, while the day and the month go on. Each worker may call it.
+        """
+        budget = self._budgets.get(scope)
+        if budget is None:
+            return
+        now_ms = unix_ms(self._clock)
+        for kind, limit, amount, period in (
+            (BudgetKind.SPEND_DAY, budget.day_nano_usd, day_nano_usd, day_of(now_ms)),
+            (BudgetKind.SPEND_MONTH, budget.month_nano_usd, month_nano_usd, month_of(now_ms)),
+        ):
+            if limit is None:
+                continue
+            found = self._table.raise_to(
+                _counter(scope, kind),
+                amount,
+                begins_ms=period.begins_ms,
+                ends_ms=period.ends_ms,
+                now_ms=now_ms,
+            )
+            if not found:
+                self.no_room += 1
+            if amount >= limit:
+                self._tell_decisions(scope, (period.ends_ms - now_ms) / 1000)
+
+    def used_nano_usd(self, scope: Scope) -> tuple[int, int]:
+        """What is spent or reserved on this machine, of the day and of the month; 0 where there is no limit."""
+        now_ms = unix_ms(self._clock)
+        day, month = (
+            self._table.used(_counter(scope, kind), begins_ms=period.begins_ms, now_ms=now_ms)
+            for kind, period in (
+                (BudgetKind.SPEND_DAY, day_of(now_ms)),
+                (BudgetKind.SPEND_MONTH, month_of(now_ms)),
+            )
+        )
+        return day, month
+
+    def _take_rates(self, scope: Scope, budget: Budget, reservation: Reservation) -> Exhausted | None:
+        for kind, amount, per_minute in (
+            (BudgetKind.REQUESTS_MINUTE, 1, budget.requests_minute),
+            (BudgetKind.TOKENS_MINUTE, reservation.tokens, budget.tokens_minute),
+        ):
+            if per_minute is None:
+                continue
+            wait_s = self._rates.take(_counter(scope, kind), amount, per_minute)
+            if wait_s != 0:
+                return Exhausted(scope, kind, per_minute, wait_s)
+            reservation.rates.append((scope, kind, amount, per_minute))
+        return None
+
+    def _hold(self, scope: Scope, budget: Budget, reservation: Reservation) -> Exhausted | None:
+        now_ms = unix_ms(self._clock)
+        for kind, limit, period in (
+            (BudgetKind.SPEND_DAY, budget.day_nano_usd, day_of(now_ms)),
+            (BudgetKind.SPEND_MONTH, budget.month_nano_usd, month_of(now_ms)),
+        ):
+            if limit is None:
+                continue
+            name = _counter(scope, kind)
+            left_s = (period.ends_ms - now_ms) / 1000
+            if reservation.nano_usd > limit:
+                return Exhausted(scope, kind, limit, None)
+            found, tag, span = self._table.reserve(
+                name,
+                reservation.nano_usd,
+                max(0, limit - self._elsewhere.spent(name, period)),
+                begins_ms=period.begins_ms,
+                ends_ms=period.ends_ms,
+                now_ms=now_ms,
+            )
+            if found == FULL:
+                self.no_room += 1
+                return Exhausted(scope, kind, limit, REFUSED_S, no_room=True)
+            if found == REFUSED:
+                self._tell_decisions(scope, min(REFUSED_S, left_s))
+                return Exhausted(scope, kind, limit, left_s)
+            reservation.holds.append(_Hold(scope, kind, limit, period, tag, span))
+        return None
+
+    def _give_back(self, reservation: Reservation) -> None:
+        reservation.settled = True
+        for hold in reservation.holds:
+            self._table.settle(_counter(hold.scope, hold.kind), reservation.nano_usd, 0, hold.tag, hold.span)
+        for scope, kind, amount, per_minute in reservation.rates:
+            self._rates.correct(_counter(scope, kind), amount, 0, per_minute)
+
+    def _tell_decisions(self, scope: Scope, seconds: float) -> None:
+        """`Route` heeds a tenant's spent budget."""
+        if scope.kind is ScopeKind.TENANT:
+            self._state.set_budget_spent(scope.name, seconds)
+
+
+def _counter(scope: Scope, kind: BudgetKind) -> str:
+    return f"{kind} {scope.kind} {scope.name}"
