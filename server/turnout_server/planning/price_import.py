@@ -111,11 +111,9 @@ def _rates(price: ModelPrice) -> tuple[Any, ...]:
 def _entry(name: str, model: Any) -> Entry:
     conditional = model.prices if isinstance(model.prices, list) else None
     days: set[datetime.date | None] = {None}
-    dated = (
-        [(_start(one.constraint), one.prices) for one in conditional]
-        if conditional
-        else [(None, model.prices)]
-    )
+    dated: list[tuple[datetime.date | None, Any]] = [(None, model.prices)]
+    if conditional:
+        dated = [(_start(one.constraint), one.prices) for one in conditional]
     batch = [
         (_start(variant.constraint), variant.prices)
         for variant in model.price_variants or ()
