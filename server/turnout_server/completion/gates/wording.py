@@ -49,7 +49,6 @@ _SALUTATION = re2.compile(
     r"здравствуйте|тема:|尊敬的|亲爱的|拝啓|sayın|प्रिय|عزيز)[^\n]{0,80}\n"
 )
 _SENTENCE_END = re2.compile(r"[.!?。।؟]+(?:\s|$)|[。।？！]|\n+")
-_SPACES = re2.compile(r"[^\S\n]+")
 _MARKUP = "*_#>`~ \n\t-"
 
 
@@ -57,7 +56,7 @@ def plain(text: str) -> str:
     """Text as the patterns expect it: lower case, compatibility forms resolved, plain apostrophes, single spaces."""
     folded = unicodedata.normalize("NFKC", text).lower()
     folded = folded.replace("’", "'").replace("‘", "'").replace("ʼ", "'").replace("**", "").replace("__", "")
-    return str(_SPACES.sub(" ", folded)).strip(_MARKUP)
+    return "\n".join(" ".join(line.split()) for line in folded.split("\n")).strip(_MARKUP)
 
 
 def without_quotes(text: str) -> str:
