@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from turnout_server import price_commands
+from turnout_server import invoice_commands, price_commands, store_commands
 from turnout_server.settings import (
     KNOBS,
     LoadedSettings,
@@ -35,6 +35,8 @@ app = typer.Typer(
 )
 
 app.add_typer(price_commands.app)
+app.add_typer(store_commands.app)
+app.command()(invoice_commands.invoice)
 
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships.")
