@@ -13,7 +13,14 @@ from typing import Annotated, Any
 
 import typer
 
-from turnout_server import bucket_commands, evaluation_commands, promotion_commands
+from turnout_server import (
+    bucket_commands,
+    evaluation_commands,
+    invoice_commands,
+    price_commands,
+    promotion_commands,
+    store_commands,
+)
 from turnout_server.command_line import MISUSED
 from turnout_server.command_line import fail as _fail
 from turnout_server.settings import (
@@ -35,6 +42,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 register_training(app)
+
+app.add_typer(price_commands.app)
+app.add_typer(store_commands.app)
+app.command()(invoice_commands.invoice)
 
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 T = TypeVar("T", int, float)
 
@@ -150,6 +151,28 @@ def path(what: str) -> Kind:
         return Path(value)
 
     return Kind(parse, what)
+
+
+def store_place() -> Kind:
+    """Where outcomes are stored: a word, a file, or a PostgreSQL address without a password."""
+
+    def parse(value: str) -> str:
+        if "://" not in value:
+            path("a file").parse(value)
+            return value
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme.partition("+")[0] == "postgresql" and len(parts.path) > 1
+        except ValueError:
+            usable = False
+        # No message shows the value: an address can hold a password.
+        if not usable:
+            raise ValueError("not an address of the form postgresql://[user@]host[:port]/database")
+        if parts.password is not None or "password" in parts.query:
+            raise ValueError("the address holds a password; use PGPASSFILE, or PGPASSWORD in the environment")
+        return value
+
+    return Kind(parse, "auto, off, a file, or postgresql://[user@]host[:port]/database")
 
 
 def optional(kind: Kind, none_word: str) -> Kind:

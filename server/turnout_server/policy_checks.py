@@ -5,8 +5,10 @@ What only the bundle knows (heads, tasks, features, exemplar sets) `turnout_fast
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Iterator, Sequence
 
+from turnout_server.planning.price_table import shipped_table
 from turnout_server.policy_defects import Defect, Location, format_path, show, suggest
 from turnout_server.policy_model import (
     MAX_DEPLOYMENTS,
@@ -34,6 +36,7 @@ class _Check:
 
     def run(self) -> Iterator[Defect]:
         yield from self.check_tiers()
+        yield from self.check_prices()
         yield from _check_unique([(("buckets", i, "name"), name) for i, name in enumerate(self.buckets)])
         for i, bucket in enumerate(self.file.buckets):
             path: Location = ("buckets", i, "effect")
@@ -64,6 +67,21 @@ class _Check:
             yield Defect(("tiers",), f"{len(self.deployments)} deployments, limit: {MAX_DEPLOYMENTS}")
         if len(self.regions) > MAX_REGIONS:
             yield Defect(("tiers",), f"{len(self.regions)} regions, limit: {MAX_REGIONS}")
+
+    def check_prices(self) -> Iterator[Defect]:
+        for key, price in self.file.prices.items():
+            if price.table is None:
+                continue
+            table = shipped_table()
+            entry = table.entries.get(price.table)
+            if entry is None:
+                yield from _check_known(
+                    ("prices", key, "table"), "entry of the price table", price.table, table.entries
+                )
+            elif price.version is not None and entry.at(datetime.date.fromisoformat(price.version)) is None:
+                first = entry.versions[0].valid_from
+                message = f"{price.version} is before {first}, the first day of {show(price.table)} in the price table"
+                yield Defect(("prices", key, "version"), message)
 
     def check_policy(self, path: Location, policy: Policy) -> Iterator[Defect]:
         yield from self.check_tier((*path, "safe_tier"), policy.safe_tier)

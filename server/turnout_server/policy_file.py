@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib.util
 import json
 import pathlib
@@ -15,6 +16,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from turnout_server.planning.price_book import fill_from_table
+from turnout_server.planning.price_table import shipped_table
 from turnout_server.policy_checks import check_policy_file
 from turnout_server.policy_defects import Defect, PolicyFileError, translate
 from turnout_server.policy_model import PolicyFile
@@ -89,12 +92,15 @@ def parse_policy(text: str, source: str) -> PolicyFile:
     return policy
 
 
-def resolve(policy: PolicyFile) -> dict[str, Any]:
+def resolve(policy: PolicyFile, day: datetime.date | None = None) -> dict[str, Any]:
     """The resolved policy document: plain JSON values, every default filled in.
 
-    Equal files give equal documents whatever their layout; the policy's revision is a hash of the document.
+    Equal files give equal documents whatever their layout; the policy's revision is a hash of the document. Prices that
+    come from the price table are filled in as of `day`, today if None: decisions estimate with them, bills do not.
     """
-    return policy.model_dump(mode="json")
+    document = policy.model_dump(mode="json")
+    fill_from_table(document["prices"], shipped_table, day or datetime.datetime.now(datetime.UTC).date())
+    return document
 
 
 def json_schema() -> dict[str, Any]:

@@ -6,7 +6,7 @@ limits on counts are those of the compiled structs (core.pxd, policy.pxd, keywor
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,28 +40,67 @@ MAX_EXEMPLARS = 4096
 
 
 class Price(Section):
-    """What a model costs, as of a date."""
+    """What a model costs: numbers as of a date, or an entry of the dated price table, or both."""
 
-    version: DateText = Field(
-        description="Day from which the price holds, as 2026-11-01; recorded with every cost."
+    table: Name | None = Field(
+        default=None,
+        description="Entry of the price table, `<seller>/<model>`, whose prices hold where no number is given "
+        "here; null: all numbers are given here.",
     )
-    input_usd_per_mtok: UsdPerMtok = Field(
-        description="US dollars a million input tokens that no cache served."
+    version: DateText | None = Field(
+        default=None,
+        description="Day from which the numbers hold, as 2026-11-01; recorded with every cost. With `table`: the day "
+        "whose prices of the table hold for every call; null: those of the call's own day.",
     )
-    output_usd_per_mtok: UsdPerMtok = Field(description="US dollars a million output tokens.")
+    input_usd_per_mtok: UsdPerMtok | None = Field(
+        default=None,
+        description="US dollars a million input tokens that no cache served; needed without `table`.",
+    )
+    output_usd_per_mtok: UsdPerMtok | None = Field(
+        default=None, description="US dollars a million output tokens; needed without `table`."
+    )
     cache_read_usd_per_mtok: UsdPerMtok | None = Field(
         default=None,
         description="US dollars a million input tokens read from the provider's cache; null: no such price.",
     )
     cache_write_usd_per_mtok: UsdPerMtok | None = Field(
         default=None,
-        description="US dollars a million input tokens written to the provider's cache; null: no such price.",
+        description="US dollars a million input tokens written to the provider's cache for five minutes, or for as "
+        "long as the provider likes; null: no such price.",
     )
-    tokens_per_piece: Annotated[float, Field(ge=0.2, le=5)] = Field(
-        default=1.0,
+    cache_write_1h_usd_per_mtok: UsdPerMtok | None = Field(
+        default=None,
+        description="US dollars a million input tokens written to the provider's cache for an hour; null: no such "
+        "price.",
+    )
+    tokens_per_piece: Annotated[float, Field(ge=0.2, le=5)] | None = Field(
+        default=None,
         description="The provider's tokens for one word piece of the bundle, 0.2 to 5, for estimates before "
-        "the call.",
+        "the call; null: the table's for the model's family, or 1.",
     )
+    filled_from_table: list[Name] = Field(
+        default=[],
+        description="Fields that `turnout print-config --resolved` filled from the table; they are filled anew "
+        "when the file is read, and never written by hand.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forget_filled(cls, value: Any) -> Any:
+        """A resolved document read again: what the table gave is asked of the table again."""
+        if isinstance(value, dict) and isinstance(filled := value.get("filled_from_table"), list):
+            return {
+                key: given for key, given in value.items() if key not in filled and key != "filled_from_table"
+            }
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.table is None:
+            for name in ("version", "input_usd_per_mtok", "output_usd_per_mtok"):
+                if getattr(self, name) is None:
+                    raise defect("{name} is missing, and no `table` gives it", name=name)
+        return self
 
 
 class Deployment(Section):

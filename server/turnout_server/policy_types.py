@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -132,6 +133,13 @@ def _check_credentials(value: str) -> str:
     return value
 
 
+def _check_usd(value: float) -> float:
+    # By the shortest decimal form, which is what stands in the file.
+    if Decimal(repr(value)).scaleb(9) % 1:
+        raise defect("{value} is finer than the limit of 0.000000001", value=value)
+    return value
+
+
 def _bar_kind(value: Any) -> str:
     return MAPPING_TAG if isinstance(value, dict) else NUMBER_TAG
 
@@ -185,8 +193,9 @@ Credentials = Annotated[
 Share = Annotated[float, Field(ge=0, le=1)]
 # What the top tier's answer is expected to add to a score that goes from 0 to 1.
 Gain = Annotated[float, Field(ge=-1, le=1)]
-# US dollars a million provider tokens; the greatest is one dollar a token.
-UsdPerMtok = Annotated[float, Field(ge=0, le=1_000_000)]
+# US dollars a million provider tokens; the greatest is one dollar a token. Bills are in whole nano-dollars, so no
+# price is finer.
+UsdPerMtok = Annotated[float, Field(ge=0, le=1_000_000), AfterValidator(_check_usd)]
 TaskBar = Annotated[
     Annotated[Share, Tag(NUMBER_TAG)] | Annotated[dict[Name, Share], Tag(MAPPING_TAG)],
     Discriminator(_bar_kind),

@@ -15,7 +15,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from turnout_server.knobs import Knob, Meaning, choice, number, optional, path, switch, text, whole
+from turnout_server.knobs import (
+    Knob,
+    Meaning,
+    choice,
+    number,
+    optional,
+    path,
+    store_place,
+    switch,
+    text,
+    whole,
+)
 
 
 class LogLevel(StrEnum):
@@ -110,6 +121,15 @@ class Settings:
             "private memory with one worker, else a new file under /dev/shm or the temporary folder.",
         ),
     ] = None
+    store: Annotated[
+        str,
+        Meaning(
+            store_place(),
+            "-",
+            "Where outcomes and costs are stored; auto: turnout/outcomes.db in $XDG_STATE_HOME or "
+            "~/.local/state, off: nowhere.",
+        ),
+    ] = "auto"
     max_in_flight: Annotated[
         int,
         Meaning(

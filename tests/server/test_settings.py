@@ -32,6 +32,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "bundle": ("/var/lib/turnout/bundle", Path("/var/lib/turnout/bundle")),
     "challenger": ("/var/lib/turnout/challenger", Path("/var/lib/turnout/challenger")),
     "state": ("/dev/shm/turnout", Path("/dev/shm/turnout")),
+    "store": ("postgresql://turnout@db.internal/turnout", "postgresql://turnout@db.internal/turnout"),
     "max_in_flight": ("64", 64),
     "max_batch": ("8", 8),
     "max_message_bytes": ("1048576", 1 << 20),
@@ -94,6 +95,27 @@ def test_the_option_wins_over_the_variable() -> None:
 def test_an_option_can_return_to_the_default() -> None:
     loaded = load_settings({"policy": "default"}, {"TURNOUT_POLICY": "/etc/policy.yaml"})
     assert (loaded.settings.policy, loaded.origins["policy"]) == (None, "--policy")
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        (
+            "postgresql://ada:hunter2@host/db",
+            "the address holds a password; use PGPASSFILE, or PGPASSWORD in the",
+        ),
+        (
+            "postgresql://host/db?password=hunter2",
+            "the address holds a password; use PGPASSFILE, or PGPASSWORD in the",
+        ),
+        ("mysql://ada:hunter2@host/db", "not an address of the form postgresql://"),
+        ("postgresql://host", "not an address of the form postgresql://"),
+    ],
+)
+def test_a_store_with_a_password_is_refused_and_not_shown(given: str, wrong: str) -> None:
+    (line,) = error_of({}, {"TURNOUT_STORE": given})
+    assert line.startswith(f"store: {wrong}")
+    assert "hunter2" not in line
 
 
 def test_an_empty_variable_is_not_set() -> None:

@@ -1,0 +1,1 @@
+"""Cost arithmetic, the price table, simulation and plans."""

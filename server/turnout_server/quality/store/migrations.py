@@ -1,0 +1,61 @@
+"""The schema's versions, applied in order when a store is opened.
+
+A list of steps rather than Alembic: the service upgrades its own store at start, on two dialects that SQLAlchemy Core
+already tells apart, and needs neither a folder of generated scripts, templates, a configuration file nor down steps. A
+step is never changed once released; a new one is appended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, inspect, select, text
+
+from turnout_server.quality.store import schema
+
+_VERSIONS = Table("schema_version", MetaData(), Column("version", Integer, primary_key=True))
+# Any number will do, as long as all servers of one database use the same.
+_LOCK = 7_471_001
+
+
+class StoreVersionError(RuntimeError):
+    """The store was written by a newer version of this program."""
+
+
+def _create_tables(connection: Connection) -> None:
+    schema.METADATA.create_all(connection)
+
+
+STEPS: Sequence[Callable[[Connection], None]] = (_create_tables,)
+
+
+def version_of(connection: Connection) -> int:
+    """The schema's version; 0: an empty database."""
+    if not inspect(connection).has_table(_VERSIONS.name):
+        return 0
+    return int(connection.execute(select(_VERSIONS.c.version)).scalar() or 0)
+
+
+def migrate(connection: Connection, steps: Sequence[Callable[[Connection], None]] = STEPS) -> int:
+    """Brings the schema to the newest version, within the connection's transaction; returns the version before.
+
+    Several processes may do so at once: SQLite's writers wait for each other, PostgreSQL's for an advisory lock.
+
+    Raises:
+        StoreVersionError: the store is newer than this program.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    before = version_of(connection)
+    if before > len(steps):
+        raise StoreVersionError(
+            f"the store has schema version {before}, this program knows up to {len(steps)}"
+        )
+    if before == len(steps):
+        return before
+    _VERSIONS.create(connection, checkfirst=True)
+    for step in steps[before:]:
+        step(connection)
+    connection.execute(_VERSIONS.delete())
+    connection.execute(_VERSIONS.insert(), {"version": len(steps)})
+    return before

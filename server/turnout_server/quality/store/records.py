@@ -1,0 +1,156 @@
+"""What is recorded. Plain values; text is cut and cleaned when a row is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from turnout_server.completion.attempt import AttemptResult, Purpose
+from turnout_server.completion.cost import AttemptCost, Processing
+from turnout_server.completion.gates.verdict import GateVerdict
+from turnout_server.completion.tokens import TokenCounts
+from turnout_server.providers.faults import FaultKind
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """A decision. Counted always; its detail is kept by the sampled share.
+
+    Attributes:
+        decision_id: of the decision.
+        at_ms: milliseconds since 1970, UTC.
+        policy: which policy decided.
+        tier: which tier was decided.
+        status: decided, abstained or defaulted.
+        deployment: which deployment was decided; empty: none.
+        tenant: of the caller; empty: none was given.
+        task: what the request was taken for; empty: not known.
+        strategy: single, cascade or ensemble.
+        propensity: the probability with which the tier was taken.
+        tokens_total: of the request, in word pieces.
+        p_sufficient: by tier below the top.
+        policy_revision: of the snapshot that decided.
+        bundle_revision: the same.
+        features_revision: the same.
+        features: the feature vector as little-endian float32; None: not kept.
+        prompt: the request's text. Stored only by a store that was given a redactor, which the policy asks for.
+        answer: the answer's text; the same.
+    """
+
+    decision_id: str
+    at_ms: int
+    policy: str
+    tier: str
+    status: str
+    deployment: str = ""
+    tenant: str = ""
+    task: str = ""
+    strategy: str = "single"
+    propensity: float = 1.0
+    tokens_total: int = 0
+    p_sufficient: Mapping[str, float] = field(default_factory=dict)
+    policy_revision: str = ""
+    bundle_revision: str = ""
+    features_revision: str = ""
+    features: bytes | None = field(default=None, repr=False)
+    prompt: str | None = field(default=None, repr=False)
+    answer: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """Detail of one upstream call; what it cost is a CostRecord of the same id.
+
+    Attributes:
+        attempt_id: unique over all decisions.
+        decision_id: the decision that it served.
+        begun_ms: milliseconds since 1970, UTC.
+        deployment: which was called.
+        model: the provider's name of the model that was asked for.
+        model_version: the model as the provider named it in the response; empty: it did not.
+        purpose: why it was called.
+        result: what became of it.
+        fault: why it failed; None: it did not.
+        first_token_ms: milliseconds to the first token; None: none came.
+        total_ms: milliseconds to the end.
+        finish_reason: the normalised one; empty: none.
+    """
+
+    attempt_id: str
+    decision_id: str
+    begun_ms: int
+    deployment: str
+    model: str
+    purpose: Purpose
+    result: AttemptResult
+    model_version: str = ""
+    fault: FaultKind | None = None
+    first_token_ms: float | None = None
+    total_ms: float | None = None
+    finish_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CostRecord:
+    """What one upstream call cost, and all that is needed to compute it again. Never dropped.
+
+    Attributes:
+        attempt_id: unique over all decisions.
+        decision_id: the decision that it served.
+        at_ms: milliseconds since 1970, UTC.
+        policy: whose traffic it was.
+        tenant: the same; empty: none was given.
+        tier: of the deployment.
+        deployment: which was called.
+        tokens: what was counted or estimated.
+        cost: the cost computed of them.
+        processing: how the provider was asked to work.
+    """
+
+    attempt_id: str
+    decision_id: str
+    at_ms: int
+    policy: str
+    tier: str
+    deployment: str
+    tokens: TokenCounts
+    cost: AttemptCost
+    tenant: str = ""
+    processing: Processing = Processing.STANDARD
+
+
+@dataclass(frozen=True, slots=True)
+class GateRecord:
+    """What the gates said of an attempt's answer, in their order."""
+
+    decision_id: str
+    attempt_id: str
+    at_ms: int
+    verdicts: tuple[GateVerdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRecord:
+    """A grade of an answer, by a judge or by comparison with a shadow's.
+
+    Attributes:
+        decision_id: the decision whose answer was graded.
+        attempt_id: of the call that graded or shadowed.
+        at_ms: milliseconds since 1970, UTC.
+        source: judge or shadow.
+        tier: of the answer that was graded.
+        score: 0 to 1.
+        other_score: of the answer that it was compared with; None: of none.
+        propensity: the probability with which this answer was graded.
+        detail: how the score came about, such as a rubric's name; no text of prompt or answer.
+    """
+
+    decision_id: str
+    attempt_id: str
+    at_ms: int
+    source: Purpose
+    tier: str
+    score: float
+    other_score: float | None = None
+    propensity: float = 1.0
+    detail: str = ""

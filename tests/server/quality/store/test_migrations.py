@@ -1,0 +1,96 @@
+"""The schema's versions."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import Connection, inspect, text
+from turnout_server.quality.store import schema
+from turnout_server.quality.store.migrations import STEPS, StoreVersionError, migrate, version_of
+from turnout_server.quality.store.place import Place, make_engine
+
+
+def test_an_empty_database_gets_every_table_once(place: Place) -> None:
+    engine = make_engine(place)
+    with engine.begin() as connection:
+        assert version_of(connection) == 0
+        assert migrate(connection) == 0
+    with engine.begin() as connection:
+        assert migrate(connection) == len(STEPS)
+        assert version_of(connection) == len(STEPS)
+        tables = set(inspect(connection).get_table_names())
+    assert tables == {*schema.METADATA.tables, "schema_version"}
+    engine.dispose()
+
+
+def test_steps_run_in_order_and_only_the_new_ones(place: Place) -> None:
+    ran: list[str] = []
+
+    def add_column(connection: Connection) -> None:
+        ran.append("column")
+        connection.execute(text("ALTER TABLE scores ADD COLUMN rubric VARCHAR(256)"))
+
+    def fill_column(connection: Connection) -> None:
+        ran.append("fill")
+        connection.execute(text("UPDATE scores SET rubric = 'none'"))
+
+    engine = make_engine(place)
+    with engine.begin() as connection:
+        migrate(connection)
+    with engine.begin() as connection:
+        assert migrate(connection, [*STEPS, add_column]) == len(STEPS)
+    with engine.begin() as connection:
+        assert migrate(connection, [*STEPS, add_column, fill_column]) == len(STEPS) + 1
+        assert "rubric" in {column["name"] for column in inspect(connection).get_columns("scores")}
+    assert ran == ["column", "fill"]
+    engine.dispose()
+
+
+def test_a_step_that_fails_leaves_the_version_before(place: Place) -> None:
+    def broken(connection: Connection) -> None:
+        connection.execute(text("ALTER TABLE scores ADD COLUMN half VARCHAR(8)"))
+        raise RuntimeError("no")
+
+    engine = make_engine(place)
+    with engine.begin() as connection:
+        migrate(connection)
+    with pytest.raises(RuntimeError), engine.begin() as connection:
+        migrate(connection, [*STEPS, broken])
+    with engine.begin() as connection:
+        assert version_of(connection) == len(STEPS)
+        assert "half" not in {column["name"] for column in inspect(connection).get_columns("scores")}
+    engine.dispose()
+
+
+def test_a_newer_store_is_left_alone(place: Place) -> None:
+    engine = make_engine(place)
+    with engine.begin() as connection:
+        migrate(connection, [*STEPS, lambda _: None])
+    with (
+        pytest.raises(StoreVersionError, match=r"schema version 2, this program knows up to 1"),
+        engine.begin() as one,
+    ):
+        migrate(one)
+    engine.dispose()
+
+
+def test_two_servers_start_at_once(place: Place) -> None:
+    failed: list[BaseException] = []
+
+    def start() -> None:
+        engine = make_engine(place)
+        try:
+            with engine.begin() as connection:
+                migrate(connection)
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            engine.dispose()
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
