@@ -27,12 +27,16 @@ cdef extern from "atomics.h" nogil:
     uint64_t monotonic_ms()
 
 
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
+
+
 cdef enum:
     DAY_MS = 86400000
     LEASE_MS = 300000            # divides a day, so that no lease spans two periods
     RECYCLING_MS = 1000          # a lock held for longer is a dead process's
     GRACE_MS = 3600000           # an entry outlives its use by this, and so whoever still looks at it
-    WAITS = 1000
+    WAIT_MS = 2000
 
 cdef uint64_t BUSY = 2
 cdef uint64_t MOST_USED = (<uint64_t> 1 << 54) - 1
@@ -64,8 +68,9 @@ cdef counter_state_t* claim_counter(state_t* state, uint64_t key, uint64_t now_m
     cdef counter_state_t* ways = &state.counters[row][0]
     cdef counter_state_t* oldest
     cdef uint64_t stamp, there
-    cdef int i, wait
-    for wait in range(WAITS):
+    cdef uint64_t began = monotonic_ms()
+    cdef int i
+    while monotonic_ms() - began < WAIT_MS:
         for i in range(COUNTER_WAYS):
             if atomic_get(&ways[i].key) == 0 and atomic_swap_if(&ways[i].key, 0, key):
                 atomic_raise(&ways[i].expires_ms, expires_ms)
@@ -74,6 +79,8 @@ cdef counter_state_t* claim_counter(state_t* state, uint64_t key, uint64_t now_m
         stamp = monotonic_ms()
         there = atomic_get(&state.recycling[row])
         if there and there + RECYCLING_MS > stamp:
+            # The holder needs nanoseconds, unless it does not run at the moment.
+            sched_yield()
             continue
         if not atomic_swap_if(&state.recycling[row], there, stamp):
             continue
