@@ -28,6 +28,7 @@ debug: ## compile the core with every check on, in place
 	TURNOUT_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace --force
 
 clean: ## remove the compiled core
+	rm -rf build/lib.* build/temp.*
 	rm -f fastpath/turnout_fastpath/*.so server/turnout_server/doors/*/*.so
 
 lint: ## format and lint checks

@@ -167,39 +167,21 @@ class DecisionPort:
         address = find_address(settings.host, settings.decision_port)
         if not self._shares_port:
             address = check_free(settings.host, settings.decision_port)
-        shared: list[socket.socket] = []
-        failures = word_failures(self._limits.max_pending, self._source)
         try:
-            if settings.decision_socket is not None:
-                shared.append(_listen_unix(settings.decision_socket))
-            for _ in range(settings.decision_threads):
-                # Each thread accepts for itself: the kernel spreads connections over the sockets of a port.
-                own = _listen_tcp(address)
-                address = address[0], own.getsockname()
-                self._sockets.append(own)
-                self._listeners.append(
-                    Listener(
-                        self._new_decider(self._router.snapshot),
-                        self._longer_way,
-                        failures,
-                        sockets=[own, *shared],
-                        limits=self._limits,
-                    )
-                )
+            number = self._open_listeners(address)
         except LibraryMissingError as error:
+            self._close_sockets()
             raise UnavailableError(MISSING_LIBRARY.format(library=error)) from error
         except OSError as error:
+            self._close_sockets()
             raise StartError(
                 f"cannot listen on {settings.host}:{settings.decision_port}: {error.strerror}"
             ) from error
-        finally:
-            self._sockets.extend(shared)
-        for number, listener in enumerate(self._listeners):
-            thread = threading.Thread(target=listener.run, name=f"decision-{number}", daemon=True)
+        for index, listener in enumerate(self._listeners):
+            thread = threading.Thread(target=listener.run, name=f"decision-{index}", daemon=True)
             thread.start()
             self._threads.append(thread)
-        port: int = address[1][1]
-        return port
+        return number
 
     async def open(self) -> None:
         """Makes a decision to warm up, and then lets requests in."""
@@ -234,9 +216,7 @@ class DecisionPort:
         self._retired = self.sums()
         self._threads.clear()
         self._listeners.clear()
-        for sock in self._sockets:
-            sock.close()
-        self._sockets.clear()
+        self._close_sockets()
         path = self._settings.decision_socket
         if path is not None:
             path.unlink(missing_ok=True)
@@ -257,6 +237,32 @@ class DecisionPort:
             parts += [Sums(decider.sums()) for decider in listener.deciders]
             parts.append(_sums_of_calls(listener))
         return add_up(parts)
+
+    def _open_listeners(self, address: Address) -> int:
+        """Makes the threads' sockets and listeners; returns the TCP port."""
+        settings = self._settings
+        failures = word_failures(self._limits.max_pending, self._source)
+        shared: list[socket.socket] = []
+        if settings.decision_socket is not None:
+            shared.append(_listen_unix(settings.decision_socket))
+            self._sockets.extend(shared)
+        for _ in range(settings.decision_threads):
+            # Each thread accepts for itself: the kernel spreads connections over the sockets of a port.
+            own = _listen_tcp(address)
+            self._sockets.append(own)
+            address = address[0], own.getsockname()
+            decider = self._new_decider(self._router.snapshot)
+            sockets = [own, *shared]
+            self._listeners.append(
+                Listener(decider, self._longer_way, failures, sockets=sockets, limits=self._limits)
+            )
+        port: int = address[1][1]
+        return port
+
+    def _close_sockets(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
 
     def _new_decider(self, snapshot: Snapshot) -> Decider:
         return Decider(snapshot, self._settings.max_text_bytes, self._settings.log_sample)
