@@ -5,6 +5,7 @@ The rows measured on are those of the everyday corpus that no training, calibrat
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -60,10 +61,16 @@ def test_a_book_is_answered_with_its_size_told(engine: Engine) -> None:
 def test_the_corpus_is_what_its_guide_says() -> None:
     rows = load_everyday()
     apart = [row for row in rows if row.set_apart]
-    assert len(rows) >= 1500
+    assert len(rows) >= 7000
     assert 0.28 < len(apart) / len(rows) < 0.38
     assert not {row.group for row in apart} & {row.group for row in rows if not row.set_apart}
     assert {row.task for row in rows} == set(TASKS)
     assert {row.tier for row in rows} == set(TIERS)
-    assert len({row.lang for row in rows}) >= 11
-    assert sum(row.lang != "en" for row in rows) >= 300
+    assert sum(row.lang != "en" for row in rows) >= 2900
+    tiers_by_lang: dict[str, set[str]] = {}
+    for row in rows:
+        tiers_by_lang.setdefault(row.lang, set()).add(row.tier)
+    assert len(tiers_by_lang) >= 18
+    assert all(tiers == set(TIERS) for tiers in tiers_by_lang.values())
+    prompts = Counter(row.messages for row in rows)
+    assert not [messages for messages, count in prompts.items() if count > 1]
