@@ -12,7 +12,7 @@ import numpy.typing as npt
 from turnout_fastpath.request import Request
 from turnout_fastpath.training.everyday_rows import TASKS, TIERS, EverydayRow, load_everyday
 from turnout_fastpath.training.gibberish import make_gibberish
-from turnout_fastpath.training.public_pairs import HEAD_MODELS, load_public
+from turnout_fastpath.training.public_pairs import HEAD_MODELS, PublicRow, load_public
 from turnout_fastpath.training.readings import Readings, read_requests
 
 Floats = npt.NDArray[np.float32]
@@ -31,6 +31,7 @@ class Dataset:
     Attributes:
         readings: what the engine reads of each.
         ids, groups, sources: (n,) names; groups stay whole in every split.
+        kinds: (n,) "family/subject" of rows with recorded pairs, else "".
         tasks: (n,) numbers in TASKS.
         tiers: (n,) numbers in TIERS, -1 for other rows.
         suffices: (n, heads) share of the head's models that suffice.
@@ -42,6 +43,7 @@ class Dataset:
     ids: npt.NDArray[np.str_]
     groups: npt.NDArray[np.str_]
     sources: npt.NDArray[np.str_]
+    kinds: npt.NDArray[np.str_]
     tasks: npt.NDArray[np.intp]
     tiers: npt.NDArray[np.intp]
     suffices: Floats
@@ -82,49 +84,51 @@ def load_dataset(data: Path | None, vocabulary: list[str]) -> Dataset:
         vocabulary: word pieces.
     """
     everyday = load_everyday()
-    rows: list[tuple[str, str, str, int, int, list[float], list[float], bool]] = []
+    rows: list[tuple[str, str, str, str, int, int, list[float], list[float], bool]] = []
     requests: list[Request] = []
     for row in everyday:
         suffices, gains = everyday_labels(row)
         rows.append(
-            (row.id, row.group, EVERYDAY, TASKS.index(row.task), TIERS.index(row.tier),
+            (row.id, row.group, EVERYDAY, "", TASKS.index(row.task), TIERS.index(row.tier),
              suffices, gains, row.set_apart)
         )  # fmt: skip
         requests.append(row.request())
     unknown = [float("nan")] * len(HEADS)
     for i, text in enumerate(make_gibberish(GIBBERISH_ROWS, seed=11)):
         # A third of it is set apart as well.
-        rows.append((f"gibberish:{i}", f"gibberish:{i}", GIBBERISH, 0, -1, unknown, unknown, i % 3 == 0))
+        rows.append((f"gibberish:{i}", f"gibberish:{i}", GIBBERISH, "", 0, -1, unknown, unknown, i % 3 == 0))
         requests.append(Request(text))
     if data is not None:
-        for prompt, group, source, task, key, suffices, gains in _public_prompts(data):
-            rows.append((key, group, source, TASKS.index(task), -1, suffices, gains, False))
-            requests.append(Request(prompt))
+        for pair, suffices, gains in _public_prompts(data):
+            task = TASKS.index(pair.task)
+            rows.append((pair.id, pair.group, pair.source, pair.kind, task, -1, suffices, gains, False))
+            requests.append(Request(pair.prompt))
     columns = list(zip(*rows, strict=True))
     return Dataset(
         readings=read_requests(vocabulary, requests, bits=NGRAM_BITS),
         ids=np.array(columns[0]),
         groups=np.array(columns[1]),
         sources=np.array(columns[2]),
-        tasks=np.array(columns[3], np.intp),
-        tiers=np.array(columns[4], np.intp),
-        suffices=np.array(columns[5], np.float32),
-        gains=np.array(columns[6], np.float32),
-        set_apart=np.array(columns[7], np.bool_),
+        kinds=np.array(columns[3]),
+        tasks=np.array(columns[4], np.intp),
+        tiers=np.array(columns[5], np.intp),
+        suffices=np.array(columns[6], np.float32),
+        gains=np.array(columns[7], np.float32),
+        set_apart=np.array(columns[8], np.bool_),
     )
 
 
-def _public_prompts(data: Path) -> Iterable[tuple[str, str, str, str, str, list[float], list[float]]]:
-    """Each prompt once, its pairs averaged by head."""
-    prompts: dict[str, tuple[str, str, str, str, list[list[float]], list[list[float]]]] = {}
+def _public_prompts(data: Path) -> Iterable[tuple[PublicRow, list[float], list[float]]]:
+    """Each prompt once, by its first pair's row, with the pairs' labels averaged by head."""
+    prompts: dict[str, tuple[PublicRow, list[list[float]], list[list[float]]]] = {}
     for row in load_public(data):
         empty: tuple[list[list[float]], list[list[float]]] = ([[] for _ in HEADS], [[] for _ in HEADS])
-        entry = prompts.setdefault(row.id, (row.prompt, row.group, row.source, row.task, *empty))
+        entry = prompts.setdefault(row.id, (row, *empty))
         head = HEADS.index(row.head)
-        entry[4][head].append(float(row.suffices))
-        entry[5][head].append(row.gain)
-    for key, (prompt, group, source, task, suffices, gains) in prompts.items():
-        yield prompt, group, source, task, key, [_mean(s) for s in suffices], [_mean(g) for g in gains]
+        entry[1][head].append(float(row.suffices))
+        entry[2][head].append(row.gain)
+    for row, suffices, gains in prompts.values():
+        yield row, [_mean(s) for s in suffices], [_mean(g) for g in gains]
 
 
 def _mean(values: list[float]) -> float:

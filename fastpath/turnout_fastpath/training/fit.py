@@ -10,6 +10,7 @@ import numpy.typing as npt
 from turnout_fastpath.snapshot import ALL_FEATURE_NAMES
 from turnout_fastpath.training.dataset import GIBBERISH, HEADS, Dataset
 from turnout_fastpath.training.everyday_rows import TASKS, TIERS
+from turnout_fastpath.training.experts import PENALTY_FOLDS, Experts, fit_experts, softmax
 from turnout_fastpath.training.net import Net, NetSettings, Targets, fit_net, merge, standardisation
 from turnout_fastpath.training.readings import Readings
 from turnout_fastpath.training.ridge import fit_ridge
@@ -25,7 +26,9 @@ INPUTS = tuple(name for name in ALL_FEATURE_NAMES if name not in NOT_JUDGED)
 IDENTITY = frozenset(name for name in INPUTS if name.endswith("_share"))
 
 NGRAM_COLUMNS = 16
+# Recorded pairs are noisier than everyday labels.
 NGRAM_PENALTY = 1.0
+PAIR_PENALTY = 12.0
 NGRAM_FOLDS = 5
 NETS = 3
 SETTINGS = NetSettings()
@@ -48,38 +51,86 @@ class Ngrams:
         return result
 
 
-def ngram_targets(dataset: Dataset) -> tuple[Floats, Floats]:
-    """Centred targets and weights, a column each: tasks, heads' sufficiency and gain, everyday tiers.
+@dataclass(frozen=True)
+class NgramTargets:
+    """What the columns of an n-gram table are fitted to.
 
-    Public labels and everyday labels have columns of their own, so that the net can weigh them by itself.
+    Attributes:
+        values, weights: (n, columns), centred; a weight of 0 marks a label that a row does not have.
+        penalties: (columns,).
+        families: of each column, the families whose recorded pairs it speaks of.
+    """
+
+    values: Floats
+    weights: Floats
+    penalties: Floats
+    families: tuple[frozenset[str], ...]
+
+
+def family_names(kinds: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
+    """Family of each "family/subject"."""
+    return np.array([kind.split("/")[0] for kind in kinds.tolist()])
+
+
+def ngram_targets(dataset: Dataset) -> NgramTargets:
+    """Tasks, everyday tiers, and the gain of each family's pairs: what words mean for a pair differs by family.
+
+    The families with most labels have columns of their own by head; the rest shares the last column, each centred.
     """
     n = len(dataset)
     everyday = dataset.everyday
-    columns: list[tuple[Floats, Floats]] = []
     natural = dataset.sources != GIBBERISH
     ones = np.where(everyday, EVERYDAY_WEIGHT, 1).astype(np.float32) * natural
+    columns: list[tuple[Floats, Floats]] = []
+    families: list[frozenset[str]] = []
     for task in range(len(TASKS)):
         columns.append(((dataset.tasks == task).astype(np.float32), ones))
-    for head in range(len(HEADS)):
-        for labels in (dataset.suffices[:, head], dataset.gains[:, head]):
-            known = ~np.isnan(labels) & ~everyday
-            columns.append((np.where(known, labels, 0), known.astype(np.float32)))
     for tier in range(1, len(TIERS)):
         columns.append(((dataset.tiers < tier).astype(np.float32), everyday.astype(np.float32)))
-    if len(columns) > NGRAM_COLUMNS:
-        raise ValueError(f"{len(columns)} targets, the table has {NGRAM_COLUMNS} columns")
-    targets = np.zeros((n, NGRAM_COLUMNS), np.float32)
+    free = NGRAM_COLUMNS - len(columns)
+    if free < 1:
+        raise ValueError(f"{len(columns)} targets beside pairs, the table has {NGRAM_COLUMNS} columns")
+    family_of = family_names(dataset.kinds)
+    labelled = []
+    for name in sorted(set(family_of.tolist()) - {""}):
+        for head in range(len(HEADS)):
+            known = (family_of == name) & ~np.isnan(dataset.gains[:, head])
+            if known.any():
+                labelled.append((name, head, known))
+    labelled.sort(key=lambda entry: -int(entry[2].sum()))
+    own, rest = labelled[: free - 1], labelled[free - 1 :]
+    families = [frozenset()] * len(columns)
+    for name, head, known in own:
+        columns.append((np.where(known, dataset.gains[:, head], 0), known.astype(np.float32)))
+        families.append(frozenset({name}))
+    sums, counts = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    for _, head, known in rest:
+        sums[known] += dataset.gains[known, head] - dataset.gains[known, head].mean()
+        counts += known
+    columns.append((sums / np.maximum(counts, 1), (counts > 0).astype(np.float32)))
+    families.append(frozenset(name for name, _, _ in rest))
+    while len(columns) < NGRAM_COLUMNS:
+        columns.append((np.zeros(n, np.float32), np.zeros(n, np.float32)))
+        families.append(frozenset())
+    values = np.zeros((n, NGRAM_COLUMNS), np.float32)
     weights = np.zeros((n, NGRAM_COLUMNS), np.float32)
     for i, (target, weight) in enumerate(columns):
         total = weight.sum()
-        targets[:, i] = (target - (weight @ target) / total) if total else 0
+        values[:, i] = np.where(weight > 0, target - (weight @ target) / total, 0) if total else 0
         weights[:, i] = weight
-    return targets, weights
+    penalties = np.array([PAIR_PENALTY if family else NGRAM_PENALTY for family in families], np.float32)
+    return NgramTargets(values, weights, penalties, tuple(families))
 
 
-def fit_ngrams(dataset: Dataset, targets: Floats, weights: Floats) -> Ngrams:
-    """Ridge over hashed n-grams, quantised to int8 with a scale a column."""
-    coefficients = fit_ridge(dataset.readings.ngrams, targets, weights, penalty=NGRAM_PENALTY, iterations=20)
+def fit_ngrams(dataset: Dataset, targets: NgramTargets, rows: npt.NDArray[np.intp]) -> Ngrams:
+    """Ridge over hashed n-grams of these rows, quantised to int8 with a scale a column."""
+    coefficients = fit_ridge(
+        dataset.readings.ngrams[rows],
+        targets.values[rows],
+        targets.weights[rows],
+        penalty=targets.penalties,
+        iterations=20,
+    )
     # The largest coefficients are of the rarest n-grams: clipping at this quantile costs nothing and keeps the levels.
     peaks = np.quantile(np.abs(coefficients), 0.9999, axis=0)
     scales = np.maximum(peaks, 1e-6) / 127
@@ -102,7 +153,7 @@ def transform_features(features: Floats) -> Floats:
 
 
 class Outputs:
-    """Where the net's raw outputs stand: tasks, heads by expert, the gate, the unfamiliar logit, gains by expert."""
+    """Where raw outputs stand: tasks, heads by expert, the gate, the unfamiliar logit, gains by expert."""
 
     _T, _H = len(TASKS), len(HEADS)
     TASKS = slice(0, _T)
@@ -112,31 +163,42 @@ class Outputs:
     UNFAMILIAR = _T + 2 * _H + 1
     PUBLIC_GAIN = slice(_T + 2 * _H + 2, _T + 3 * _H + 2)
     EVERYDAY_GAIN = slice(_T + 3 * _H + 2, _T + 4 * _H + 2)
+    WIDTH = _T + 4 * _H + 2
+    # The net's own outputs stand in this order, its kinds last; the experts' are the rest.
+    BY_NET = [*range(_T), *range(_T + _H, _T + 2 * _H + 2), *range(_T + 3 * _H + 2, _T + 4 * _H + 2)]
+    BY_EXPERTS = [*range(_T, _T + _H), *range(_T + 2 * _H + 2, _T + 3 * _H + 2)]
 
 
-def net_targets(dataset: Dataset) -> Targets:
+def kind_numbers(dataset: Dataset) -> tuple[list[str], npt.NDArray[np.intp]]:
+    """The kinds there are, and the number of each row's; 0 where a row has none."""
+    names = sorted(set(dataset.kinds.tolist()) - {""}) or ["none"]
+    number = {name: i for i, name in enumerate(names)}
+    return names, np.array([number.get(kind, 0) for kind in dataset.kinds.tolist()], np.intp)
+
+
+def net_targets(dataset: Dataset, kinds: npt.NDArray[np.intp]) -> Targets:
     """The net's labels.
 
     Exam questions and everyday requests have experts of their own for each head, and a gate that tells them apart:
-    their labels mean different things (two recorded answers compared, or a careful engineer's trust).
+    their labels mean different things (two recorded answers compared, or a careful engineer's trust). Of the recorded
+    pairs the net learns the kinds alone.
     """
     everyday = dataset.everyday
     gibberish = dataset.sources == GIBBERISH
-    known = ~np.isnan(dataset.suffices)
-    public = (known & ~everyday[:, None]).astype(np.float32)
-    own = (known & everyday[:, None]) * np.float32(EVERYDAY_WEIGHT)
+    own = (~np.isnan(dataset.suffices) & everyday[:, None]) * np.float32(EVERYDAY_WEIGHT)
     suffices, gains = np.nan_to_num(dataset.suffices), np.nan_to_num(dataset.gains)
     task_weights = np.where(everyday, EVERYDAY_WEIGHT, PUBLIC_TASK_WEIGHT) * ~gibberish
     gate_weights = np.where(everyday, EVERYDAY_WEIGHT, 1.0) * ~gibberish
     unfamiliar_weights = np.where(gibberish, 3.0, np.where(everyday, EVERYDAY_WEIGHT, 1.0))
     return Targets(
-        classes=((dataset.tasks, task_weights.astype(np.float32)),),
-        binary=np.hstack([suffices, suffices, everyday[:, None], gibberish[:, None]]).astype(np.float32),
-        binary_weights=np.hstack([public, own, gate_weights[:, None], unfamiliar_weights[:, None]]).astype(
-            np.float32
+        classes=(
+            (dataset.tasks, task_weights.astype(np.float32)),
+            (kinds, (dataset.kinds != "").astype(np.float32)),
         ),
-        values=np.hstack([gains, gains]).astype(np.float32),
-        value_weights=np.hstack([public, own]).astype(np.float32),
+        binary=np.hstack([suffices, everyday[:, None], gibberish[:, None]]).astype(np.float32),
+        binary_weights=np.hstack([own, gate_weights[:, None], unfamiliar_weights[:, None]]).astype(np.float32),
+        values=gains.astype(np.float32),
+        value_weights=own.astype(np.float32),
     )
 
 
@@ -153,6 +215,10 @@ class Table:
         return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9), np.float32)
 
 
+# Inputs that say how familiar a text is; they stand last.
+FAMILIARITY = 3
+
+
 def net_inputs(readings: Readings, vectors: Floats, ngram_values: Floats, clusters: Floats) -> Floats:
     """(n, inputs) in the engine's order: features, vector, n-gram sums, familiarity."""
     nearest = (vectors @ clusters.T).max(axis=1)
@@ -164,53 +230,96 @@ def net_inputs(readings: Readings, vectors: Floats, ngram_values: Floats, cluste
 
 @dataclass(frozen=True)
 class Fitted:
-    """An n-gram table and the net above it."""
+    """An n-gram table, the net above it, and the experts on recorded pairs."""
 
     ngrams: Ngrams
     net: Net
+    experts: Experts
     input_means: Floats
+
+    def raw(self, inputs: Floats) -> Floats:
+        """(n, Outputs.WIDTH) raw outputs."""
+        scores = self.net.scores(inputs)
+        at = len(TASKS)
+        until = at + len(self.experts.family_of)
+        result = np.empty((len(inputs), Outputs.WIDTH), np.float32)
+        result[:, Outputs.BY_NET] = np.hstack([scores[:, :at], scores[:, until:]])
+        result[:, Outputs.BY_EXPERTS] = self.experts.outputs(
+            self.net.standardise(inputs), softmax(scores[:, at:until])
+        )
+        return result
 
 
 def fit(dataset: Dataset, vectors: Floats, clusters: Floats, *, nets: int = NETS, seed: int = 0) -> Fitted:
-    """Fits n-grams and net on all rows of `dataset`.
+    """Fits n-grams, net and experts on all rows of `dataset`.
 
-    The net sees, for each row, n-gram values of a table that was fitted without the row's group: else it would trust
-    them more than they deserve on new text.
+    Net and experts see, for each row, n-gram values of a table that was fitted without the row's group: else they
+    would trust them more than they deserve on new text.
     """
-    targets, weights = ngram_targets(dataset)
+    targets = ngram_targets(dataset)
     folds = group_folds(dataset.groups, NGRAM_FOLDS, seed + 1)
     values = np.zeros((len(dataset), NGRAM_COLUMNS), np.float32)
     for fold in range(NGRAM_FOLDS):
         rest, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        part = fit_ngrams(dataset.take(rest), targets[rest], weights[rest])
-        values[own] = part.values(dataset.readings.take(own))
+        values[own] = fit_ngrams(dataset, targets, rest).values(dataset.readings.take(own))
     inputs = net_inputs(dataset.readings, vectors, values, clusters)
-    labels = net_targets(dataset)
+    names, kinds = kind_numbers(dataset)
+    labels = net_targets(dataset, kinds)
     scaling = standardisation(inputs, labels.binary_weights.max(axis=1))
-    fitted = [
-        fit_net(inputs, labels, [len(TASKS)], scaling=scaling, settings=SETTINGS, seed=seed + i)
-        for i in range(nets)
+    net = merge(
+        [
+            fit_net(inputs, labels, [len(TASKS), len(names)], scaling=scaling, settings=SETTINGS, seed=seed + i)
+            for i in range(nets)
+        ]
+    )
+    experts = fit_pair_experts(dataset, net, inputs, targets, names, kinds, seed=seed)
+    ngrams = fit_ngrams(dataset, targets, np.arange(len(dataset)))
+    return Fitted(ngrams, net, experts, scaling[0])
+
+
+def fit_pair_experts(
+    dataset: Dataset,
+    net: Net,
+    inputs: Floats,
+    targets: NgramTargets,
+    names: list[str],
+    kinds: npt.NDArray[np.intp],
+    *,
+    seed: int,
+) -> Experts:
+    """The experts, on rows with recorded pairs."""
+    rows = np.flatnonzero(dataset.kinds != "")
+    families, family_of = np.unique(family_names(np.array(names)), return_inverse=True)
+    first = inputs.shape[1] - NGRAM_COLUMNS - FAMILIARITY
+    own = [
+        [first + i for i, of in enumerate(targets.families) if name in of] for name in families.tolist()
     ]
-    return Fitted(fit_ngrams(dataset, targets, weights), merge(fitted), scaling[0])
+    scores = net.scores(inputs[rows])
+    return fit_experts(
+        net.standardise(inputs[rows]),
+        softmax(scores[:, len(TASKS) : len(TASKS) + len(names)]),
+        kinds[rows],
+        family_of,
+        dataset.suffices[rows],
+        dataset.gains[rows],
+        own,
+        group_folds(dataset.groups[rows], PENALTY_FOLDS, seed + 2),
+    )
 
 
 def predict(fitted: Fitted, readings: Readings, vectors: Floats, clusters: Floats) -> Floats:
-    """(n, outputs) raw net outputs."""
-    return fitted.net.scores(net_inputs(readings, vectors, fitted.ngrams.values(readings), clusters))
+    """(n, outputs) raw outputs."""
+    return fitted.raw(net_inputs(readings, vectors, fitted.ngrams.values(readings), clusters))
 
 
 def cross_validate(
-    dataset: Dataset, vectors: Floats, clusters: Floats, *, folds: int = 5, nets: int = 1
+    dataset: Dataset, vectors: Floats, clusters: Floats, *, folds: int = 5, nets: int = 1, seed: int = 17
 ) -> Floats:
     """(n, outputs) raw outputs for each row, by a fit without its group."""
-    fold_of = group_folds(dataset.groups, folds, 17)
-    outputs: list[Floats] = []
-    rows: list[npt.NDArray[np.intp]] = []
+    fold_of = group_folds(dataset.groups, folds, seed)
+    result = np.empty((len(dataset), Outputs.WIDTH), np.float32)
     for fold in range(folds):
         rest, own = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         fitted = fit(dataset.take(rest), vectors[rest], clusters, nets=nets, seed=100 * (fold + 1))
-        outputs.append(predict(fitted, dataset.readings.take(own), vectors[own], clusters))
-        rows.append(own)
-    order = np.argsort(np.concatenate(rows))
-    result: Floats = np.concatenate(outputs)[order]
+        result[own] = predict(fitted, dataset.readings.take(own), vectors[own], clusters)
     return result
