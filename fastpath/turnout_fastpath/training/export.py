@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -9,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from turnout_fastpath.training.dataset import HEADS
 from turnout_fastpath.training.everyday_rows import TASKS
-from turnout_fastpath.training.fit import Outputs
-from turnout_fastpath.training.net import CLIP, Net
+from turnout_fastpath.training.fit import GAIN_GATE_SHIFT, Fitted, Outputs
+from turnout_fastpath.training.net import CLIP
 
 Floats = npt.NDArray[np.float32]
 
@@ -19,55 +21,83 @@ IR_VERSION = 8
 COLUMNS = len(TASKS) + 2 * len(HEADS) + 1
 
 
-def mixing_columns(slopes: Floats, intercepts: Floats) -> tuple[list[Floats], list[Floats]]:
-    """Maps raw net outputs to three blocks of COLUMNS: base, difference, gate; scores = base + sigmoid(gate) * difference.
+@dataclass(frozen=True)
+class Mixing:
+    """Maps raw outputs to scores: base + (sigmoid(gate) * difference) @ PLACE, each a matrix and an offset.
 
-    Base are the public expert's head logits and gains, base + difference the everyday expert's. The experts' logits are
-    calibrated on the way.
+    Base are the tasks, the public experts' calibrated logits and gains, and the unfamiliar logit; base + difference are
+    the everyday expert's.
 
-    Args:
-        slopes, intercepts: (2, heads) of the public and of the everyday expert.
-
-    Returns:
-        Three (raw outputs, COLUMNS) matrices and three (COLUMNS,) offsets.
+    Attributes:
+        base: (Outputs.WIDTH, COLUMNS) and (COLUMNS,).
+        difference, gate: (Outputs.WIDTH, 2 heads) and (2 heads,).
     """
+
+    base: tuple[Floats, Floats]
+    difference: tuple[Floats, Floats]
+    gate: tuple[Floats, Floats]
+
+
+# (2 heads, COLUMNS): where the heads' logits and gains stand among the scores.
+PLACE = np.eye(COLUMNS, dtype=np.float32)[len(TASKS) : len(TASKS) + 2 * len(HEADS)]
+
+
+def mixing(slopes: Floats, intercepts: Floats) -> Mixing:
+    """The maps for Platt slopes and intercepts, (2, heads), of the public and of the everyday expert."""
     heads = len(HEADS)
-    raw = Outputs.EVERYDAY_GAIN.stop
-    base, difference, gate = (np.zeros((raw, COLUMNS), np.float32) for _ in range(3))
-    base_offset, difference_offset, gate_offset = (np.zeros(COLUMNS, np.float32) for _ in range(3))
+    base = np.zeros((Outputs.WIDTH, COLUMNS), np.float32), np.zeros(COLUMNS, np.float32)
+    difference, gate = (
+        (np.zeros((Outputs.WIDTH, 2 * heads), np.float32), np.zeros(2 * heads, np.float32)) for _ in range(2)
+    )
     for i in range(len(TASKS)):
-        base[i, i] = 1
+        base[0][i, i] = 1
     for h in range(heads):
         column = len(TASKS) + h
-        base[Outputs.PUBLIC.start + h, column] = slopes[0, h]
-        base_offset[column] = intercepts[0, h]
-        difference[Outputs.EVERYDAY.start + h, column] = slopes[1, h]
-        difference[Outputs.PUBLIC.start + h, column] = -slopes[0, h]
-        difference_offset[column] = intercepts[1, h] - intercepts[0, h]
-        base[Outputs.PUBLIC_GAIN.start + h, column + heads] = 1
-        difference[Outputs.EVERYDAY_GAIN.start + h, column + heads] = 1
-        difference[Outputs.PUBLIC_GAIN.start + h, column + heads] = -1
-        gate[Outputs.GATE, [column, column + heads]] = 1
-    base[Outputs.UNFAMILIAR, COLUMNS - 1] = 1
-    return [base, difference, gate], [base_offset, difference_offset, gate_offset]
+        base[0][Outputs.PUBLIC.start + h, column] = slopes[0, h]
+        base[1][column] = intercepts[0, h]
+        difference[0][Outputs.EVERYDAY.start + h, h] = slopes[1, h]
+        difference[0][Outputs.PUBLIC.start + h, h] = -slopes[0, h]
+        difference[1][h] = intercepts[1, h] - intercepts[0, h]
+        base[0][Outputs.PUBLIC_GAIN.start + h, column + heads] = 1
+        difference[0][Outputs.EVERYDAY_GAIN.start + h, heads + h] = 1
+        difference[0][Outputs.PUBLIC_GAIN.start + h, heads + h] = -1
+        gate[0][Outputs.GATE, [h, heads + h]] = 1
+        gate[1][heads + h] = GAIN_GATE_SHIFT
+    base[0][Outputs.UNFAMILIAR, COLUMNS - 1] = 1
+    return Mixing(base, difference, gate)
 
 
 def mix(raw: Floats, slopes: Floats, intercepts: Floats) -> Floats:
-    """(n, COLUMNS) scores from raw net outputs, as the exported model computes them."""
-    matrices, offsets = mixing_columns(slopes, intercepts)
-    base, difference, gate = (raw @ m + o for m, o in zip(matrices, offsets, strict=True))
-    result: Floats = base + difference / (1 + np.exp(-gate))
+    """(n, COLUMNS) scores from raw outputs, as the exported model computes them."""
+    maps = mixing(slopes, intercepts)
+    base, difference, gate = (raw @ m + o for m, o in (maps.base, maps.difference, maps.gate))
+    result: Floats = base + (difference / (1 + np.exp(-gate))) @ PLACE
     return result
 
 
-def export_onnx(net: Net, slopes: Floats, intercepts: Floats) -> bytes:
+def export_onnx(fitted: Fitted, slopes: Floats, intercepts: Floats) -> bytes:
     """The serialised model: input x (n, inputs), output scores (n, COLUMNS).
 
-    Standardisation becomes one clip and one multiplication; the mixing columns are folded into the last layer.
+    Standardisation becomes one clip and one multiplication. One matrix product gives all that is linear: base,
+    difference and gate of the net's own outputs, the kinds' logits, and every family's experts (a column of ones for
+    the kinds' means). The softmax over kinds then weighs the experts, and their sums join base and difference.
     """
-    matrices, offsets = mixing_columns(slopes, intercepts)
-    last = np.hstack(matrices)
-    offset = np.concatenate(offsets)
+    net, experts = fitted.net, fitted.experts
+    maps = mixing(slopes, intercepts)
+    both = np.hstack([maps.base[0], maps.difference[0]])
+    kinds, (families, d, outputs) = len(experts.family_of), experts.linear.shape
+    at, until = len(TASKS), len(TASKS) + kinds
+    own = np.concatenate([np.arange(at), np.arange(until, net.bias.size)])
+    # Of the net's outputs: to base, difference and gate, and the kinds as they are.
+    last = np.zeros((net.bias.size, both.shape[1] + maps.gate[0].shape[1] + kinds), np.float32)
+    last[own, : both.shape[1]] = both[Outputs.BY_NET]
+    last[own, both.shape[1] : -kinds] = maps.gate[0][Outputs.BY_NET]
+    last[np.arange(at, until), last.shape[1] - kinds + np.arange(kinds)] = 1
+    offset = np.concatenate([maps.base[1], maps.difference[1], maps.gate[1], np.zeros(kinds, np.float32)])
+    # (d, (families + 1) outputs): the last block is the ones.
+    linear = np.hstack([*experts.linear, np.zeros((d, outputs), np.float32)])
+    bias = np.concatenate([*experts.bias, np.ones(outputs, np.float32)])
+    share = (experts.family_of[:, None] == np.arange(families)).astype(np.float32)
     constants = {
         "mean": net.mean,
         "scale": net.scale,
@@ -75,10 +105,14 @@ def export_onnx(net: Net, slopes: Floats, intercepts: Floats) -> bytes:
         "high": np.array(CLIP, np.float32),
         "inner": net.inner,
         "inner_bias": net.inner_bias,
-        "outer": net.outer @ last,
-        "direct": net.direct @ last,
-        "bias": net.bias @ last + offset,
+        "outer": np.hstack([net.outer @ last, np.zeros((len(net.outer), len(bias)), np.float32)]),
+        "direct": np.hstack([net.direct @ last, linear]),
+        "bias": np.concatenate([net.bias @ last + offset, bias]),
+        "spread": np.hstack([np.repeat(share, outputs, axis=1), experts.means]),
+        "collect": np.tile(both[Outputs.BY_EXPERTS], (families + 1, 1)),
+        "place": PLACE,
     }
+    sizes = np.array([both.shape[1], maps.gate[0].shape[1], kinds, len(bias)], np.int64)
     nodes = [
         helper.make_node("Sub", ["x", "mean"], ["centred"]),
         helper.make_node("Mul", ["centred", "scale"], ["scaled"]),
@@ -87,17 +121,25 @@ def export_onnx(net: Net, slopes: Floats, intercepts: Floats) -> bytes:
         helper.make_node("Relu", ["hidden"], ["active"]),
         helper.make_node("Gemm", ["active", "outer", "bias"], ["partial"]),
         helper.make_node("Gemm", ["clipped", "direct", "partial"], ["mixed"]),
-        helper.make_node("Split", ["mixed"], ["base", "difference", "gate_logit"], axis=1),
+        helper.make_node("Split", ["mixed", "sizes"], ["own", "gate_logit", "kind_logits", "expert"], axis=1),
+        helper.make_node("Softmax", ["kind_logits"], ["kinds"], axis=1),
+        helper.make_node("MatMul", ["kinds", "spread"], ["weight"]),
+        helper.make_node("Mul", ["expert", "weight"], ["weighted"]),
+        helper.make_node("Gemm", ["weighted", "collect", "own"], ["joined"]),
+        helper.make_node("Split", ["joined", "halves"], ["base", "difference"], axis=1),
         helper.make_node("Sigmoid", ["gate_logit"], ["gate"]),
         helper.make_node("Mul", ["difference", "gate"], ["shift"]),
-        helper.make_node("Add", ["base", "shift"], ["scores"]),
+        helper.make_node("Gemm", ["shift", "place", "base"], ["scores"]),
     ]
+    initialisers = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants.items()]
+    halves = np.array([COLUMNS, 2 * len(HEADS)], np.int64)
+    initialisers += [numpy_helper.from_array(sizes, "sizes"), numpy_helper.from_array(halves, "halves")]
     graph = helper.make_graph(
         nodes,
         "turnout_classifier",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", len(net.mean)])],
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", COLUMNS])],
-        [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants.items()],
+        initialisers,
     )
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="turnout"

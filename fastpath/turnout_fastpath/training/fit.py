@@ -25,10 +25,15 @@ NOT_JUDGED = frozenset(
 INPUTS = tuple(name for name in ALL_FEATURE_NAMES if name not in NOT_JUDGED)
 IDENTITY = frozenset(name for name in INPUTS if name.endswith("_share"))
 
-NGRAM_COLUMNS = 16
+NGRAM_COLUMNS = 32
 # Recorded pairs are noisier than everyday labels.
 NGRAM_PENALTY = 1.0
 PAIR_PENALTY = 12.0
+# A family with fewer labels of a head has no n-gram column of its own.
+COLUMN_MIN_ROWS = 400
+# Recorded gains are measured, those of everyday rows follow from a label: the gate must be surer before it lets the
+# latter speak. Added to its logit.
+GAIN_GATE_SHIFT = -3.0
 NGRAM_FOLDS = 5
 NETS = 3
 SETTINGS = NetSettings()
@@ -73,9 +78,9 @@ def family_names(kinds: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
 
 
 def ngram_targets(dataset: Dataset) -> NgramTargets:
-    """Tasks, everyday tiers, and the gain of each family's pairs: what words mean for a pair differs by family.
+    """Tasks, everyday tiers, everyday or not, and the gain of each family's pairs: what words mean for a pair differs by family.
 
-    The families with most labels have columns of their own by head; the rest shares the last column, each centred.
+    The families with most labels have a column of their own for each head; all share one more, each centred.
     """
     n = len(dataset)
     everyday = dataset.everyday
@@ -87,28 +92,28 @@ def ngram_targets(dataset: Dataset) -> NgramTargets:
         columns.append(((dataset.tasks == task).astype(np.float32), ones))
     for tier in range(1, len(TIERS)):
         columns.append(((dataset.tiers < tier).astype(np.float32), everyday.astype(np.float32)))
+    columns.append((everyday.astype(np.float32), ones))
     free = NGRAM_COLUMNS - len(columns)
     if free < 1:
         raise ValueError(f"{len(columns)} targets beside pairs, the table has {NGRAM_COLUMNS} columns")
+    families = [frozenset()] * len(columns)
     family_of = family_names(dataset.kinds)
-    labelled = []
+    pooled, counts = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    labelled: list[tuple[int, str, Floats, Floats]] = []
     for name in sorted(set(family_of.tolist()) - {""}):
         for head in range(len(HEADS)):
             known = (family_of == name) & ~np.isnan(dataset.gains[:, head])
             if known.any():
-                labelled.append((name, head, known))
-    labelled.sort(key=lambda entry: -int(entry[2].sum()))
-    own, rest = labelled[: free - 1], labelled[free - 1 :]
-    families = [frozenset()] * len(columns)
-    for name, head, known in own:
-        columns.append((np.where(known, dataset.gains[:, head], 0), known.astype(np.float32)))
-        families.append(frozenset({name}))
-    sums, counts = np.zeros(n, np.float32), np.zeros(n, np.float32)
-    for _, head, known in rest:
-        sums[known] += dataset.gains[known, head] - dataset.gains[known, head].mean()
-        counts += known
-    columns.append((sums / np.maximum(counts, 1), (counts > 0).astype(np.float32)))
-    families.append(frozenset(name for name, _, _ in rest))
+                gains = np.where(known, dataset.gains[:, head], 0).astype(np.float32)
+                labelled.append((int(known.sum()), name, gains, known.astype(np.float32)))
+                pooled[known] += gains[known] - gains[known].mean()
+                counts += known
+    columns.append((pooled / np.maximum(counts, 1), (counts > 0).astype(np.float32)))
+    families.append(frozenset(name for _, name, _, _ in labelled))
+    for rows, name, gains, weights in sorted(labelled, key=lambda entry: -entry[0])[: free - 1]:
+        if rows >= COLUMN_MIN_ROWS:
+            columns.append((gains, weights))
+            families.append(frozenset({name}))
     while len(columns) < NGRAM_COLUMNS:
         columns.append((np.zeros(n, np.float32), np.zeros(n, np.float32)))
         families.append(frozenset())

@@ -264,7 +264,7 @@ def train(out: Path, table_folder: Path, data: Path | None, report: Report = pri
 
     report("fitting on all training rows")
     fitted = fit(dataset, vectors, centres)
-    model = export_onnx(fitted.net, calibrations.slopes, calibrations.intercepts)
+    model = export_onnx(fitted, calibrations.slopes, calibrations.intercepts)
     check_export(fitted, calibrations, model, everything.take(apart), all_vectors[apart], centres)
     raw_apart = predict(fitted, everything.readings.take(apart), all_vectors[apart], centres)
     scores_apart = mix(raw_apart, calibrations.slopes, calibrations.intercepts)
@@ -347,7 +347,7 @@ def check_export(
         AssertionError: it does not.
     """
     inputs = net_inputs(dataset.readings, vectors, fitted.ngrams.values(dataset.readings), clusters)
-    ours = mix(fitted.net.scores(inputs), calibrations.slopes, calibrations.intercepts)
+    ours = mix(fitted.raw(inputs), calibrations.slopes, calibrations.intercepts)
     theirs = Classifier(model, inputs.shape[1], ours.shape[1]).score(inputs)
     gap = float(np.abs(ours - theirs).max())
     if gap > 1e-4:
