@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from turnout_fastpath.training.dataset import HEADS
 from turnout_fastpath.training.everyday_rows import TASKS
-from turnout_fastpath.training.fit import GAIN_GATE_SHIFT, Fitted, Outputs
+from turnout_fastpath.training.fit import GAIN_GATE_SHIFT, INPUTS, LENGTH_FEATURE, LENGTH_GAIN, Fitted, Outputs
 from turnout_fastpath.training.net import CLIP
 
 Floats = npt.NDArray[np.float32]
@@ -25,12 +25,12 @@ COLUMNS = len(TASKS) + 2 * len(HEADS) + 1
 class Mixing:
     """Maps raw outputs to scores: base + (sigmoid(gate) * difference) @ PLACE, each a matrix and an offset.
 
-    Base are the tasks, the public experts' calibrated logits and gains, and the unfamiliar logit; base + difference are
-    the everyday expert's.
+    Base are the tasks, the public experts' calibrated logits and gains, and the unfamiliar logit. Differences are to the
+    everyday expert's logits and gains, and what length adds to the gains.
 
     Attributes:
         base: (Outputs.WIDTH, COLUMNS) and (COLUMNS,).
-        difference, gate: (Outputs.WIDTH, 2 heads) and (2 heads,).
+        difference, gate: (Outputs.WIDTH, 3 heads) and (3 heads,).
     """
 
     base: tuple[Floats, Floats]
@@ -38,8 +38,10 @@ class Mixing:
     gate: tuple[Floats, Floats]
 
 
-# (2 heads, COLUMNS): where the heads' logits and gains stand among the scores.
-PLACE = np.eye(COLUMNS, dtype=np.float32)[len(TASKS) : len(TASKS) + 2 * len(HEADS)]
+# (3 heads, COLUMNS): where differences are added to the scores: to logits, to gains, and to gains again.
+PLACE = np.eye(COLUMNS, dtype=np.float32)[
+    [*range(len(TASKS), COLUMNS - 1), *range(len(TASKS) + len(HEADS), COLUMNS - 1)]
+]
 
 
 def mixing(slopes: Floats, intercepts: Floats) -> Mixing:
@@ -47,7 +49,7 @@ def mixing(slopes: Floats, intercepts: Floats) -> Mixing:
     heads = len(HEADS)
     base = np.zeros((Outputs.WIDTH, COLUMNS), np.float32), np.zeros(COLUMNS, np.float32)
     difference, gate = (
-        (np.zeros((Outputs.WIDTH, 2 * heads), np.float32), np.zeros(2 * heads, np.float32)) for _ in range(2)
+        (np.zeros((Outputs.WIDTH, len(PLACE)), np.float32), np.zeros(len(PLACE), np.float32)) for _ in range(2)
     )
     for i in range(len(TASKS)):
         base[0][i, i] = 1
@@ -61,7 +63,8 @@ def mixing(slopes: Floats, intercepts: Floats) -> Mixing:
         base[0][Outputs.PUBLIC_GAIN.start + h, column + heads] = 1
         difference[0][Outputs.EVERYDAY_GAIN.start + h, heads + h] = 1
         difference[0][Outputs.PUBLIC_GAIN.start + h, heads + h] = -1
-        gate[0][Outputs.GATE, [h, heads + h]] = 1
+        difference[0][Outputs.LENGTH, 2 * heads + h] = LENGTH_GAIN
+        gate[0][Outputs.GATE, [h, heads + h, 2 * heads + h]] = 1
         gate[1][heads + h] = GAIN_GATE_SHIFT
     base[0][Outputs.UNFAMILIAR, COLUMNS - 1] = 1
     return Mixing(base, difference, gate)
@@ -94,6 +97,8 @@ def export_onnx(fitted: Fitted, slopes: Floats, intercepts: Floats) -> bytes:
     last[own, both.shape[1] : -kinds] = maps.gate[0][Outputs.BY_NET]
     last[np.arange(at, until), last.shape[1] - kinds + np.arange(kinds)] = 1
     offset = np.concatenate([maps.base[1], maps.difference[1], maps.gate[1], np.zeros(kinds, np.float32)])
+    direct = net.direct @ last
+    direct[INPUTS.index(LENGTH_FEATURE), : both.shape[1]] += both[Outputs.LENGTH]
     # (d, (families + 1) outputs): the last block is the ones.
     linear = np.hstack([*experts.linear, np.zeros((d, outputs), np.float32)])
     bias = np.concatenate([*experts.bias, np.ones(outputs, np.float32)])
@@ -106,7 +111,7 @@ def export_onnx(fitted: Fitted, slopes: Floats, intercepts: Floats) -> bytes:
         "inner": net.inner,
         "inner_bias": net.inner_bias,
         "outer": np.hstack([net.outer @ last, np.zeros((len(net.outer), len(bias)), np.float32)]),
-        "direct": np.hstack([net.direct @ last, linear]),
+        "direct": np.hstack([direct, linear]),
         "bias": np.concatenate([net.bias @ last + offset, bias]),
         "spread": np.hstack([np.repeat(share, outputs, axis=1), experts.means]),
         "collect": np.tile(both[Outputs.BY_EXPERTS], (families + 1, 1)),
@@ -132,7 +137,7 @@ def export_onnx(fitted: Fitted, slopes: Floats, intercepts: Floats) -> bytes:
         helper.make_node("Gemm", ["shift", "place", "base"], ["scores"]),
     ]
     initialisers = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants.items()]
-    halves = np.array([COLUMNS, 2 * len(HEADS)], np.int64)
+    halves = np.array([COLUMNS, len(PLACE)], np.int64)
     initialisers += [numpy_helper.from_array(sizes, "sizes"), numpy_helper.from_array(halves, "halves")]
     graph = helper.make_graph(
         nodes,
