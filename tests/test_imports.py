@@ -22,6 +22,7 @@ SERVER = ROOT / "server/turnout_server"
 CLIENT = ROOT / "clients/python/turnout"
 HEAVY = {
     "joblib",
+    "matplotlib",
     "onnx",
     "pandas",
     "pyarrow",

@@ -27,6 +27,17 @@ FILES: Mapping[str, tuple[str, int] | None] = {
     "exemplars.json": None,
     "classifier.onnx": None,
 }
+# What a bundle may hold besides: vectors of unrelated prompts, by which each exemplar gets a scale of its own.
+OPTIONAL_FILES: Mapping[str, tuple[str, int] | None] = {"background.npy": ("int8", 2)}
+# The files that the classifier's inputs are made with.
+INPUT_FILES = (
+    "vocab.txt",
+    "embedding.npy",
+    "embedding_weights.npy",
+    "ngrams.npy",
+    "ngram_scales.npy",
+    "clusters.npy",
+)
 # What the kernels read of the manifest besides the files.
 FIELDS = (
     "features_revision",
@@ -95,6 +106,9 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         BundleError: names the file, what it holds and what the manifest or the format asks for.
     """
     folder = DEFAULT_BUNDLE if path is None else Path(path)
+    if folder.is_symlink():
+        # All files of one bundle, even if the link is renamed meanwhile.
+        folder = folder.resolve()
     manifest_path = folder / "manifest.json"
     try:
         raw = manifest_path.read_bytes()
@@ -111,15 +125,15 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         if not manifest.get(field):
             raise BundleError(f"{manifest_path}: no {field}")
     listed = manifest.get("files")
-    if not isinstance(listed, dict) or set(listed) != set(FILES):
+    if not isinstance(listed, dict) or set(listed) - set(OPTIONAL_FILES) != set(FILES):
         raise BundleError(f"{manifest_path}: files {sorted(listed or ())}, needed: {sorted(FILES)}")
 
     for name, entry in listed.items():
         _verify(folder / name, entry)
     arrays = {
         name.removesuffix(".npy"): _load_array(folder / name, kind, listed[name]["shape"])
-        for name, kind in FILES.items()
-        if kind is not None
+        for name, kind in {**FILES, **OPTIONAL_FILES}.items()
+        if kind is not None and name in listed
     }
     return Bundle(
         path=folder,
@@ -160,6 +174,18 @@ def _load_array(path: Path, kind: tuple[str, int], shape: list[int]) -> npt.NDAr
     return array
 
 
+def inputs_revision(bundle: Bundle) -> str:
+    """16 hexadecimal digits that change whenever the classifier's inputs mean something else.
+
+    A stored vector is the row that the classifier reads of a request: features, embedding, n-gram sums, familiarity, in
+    float32. It fits every bundle of equal inputs revision: equal features revision, equal `inputs` of the manifest, equal
+    vocabulary and tables. The classifier, its calibration and the exemplars may differ.
+    """
+    made_of = [bundle.manifest["features_revision"], bundle.manifest["inputs"]]
+    made_of += [bundle.manifest["files"][name]["sha256"] for name in INPUT_FILES]
+    return hashlib.blake2b(json.dumps(made_of, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
 def write_bundle(
     path: Path,
     manifest: Mapping[str, Any],
@@ -185,7 +211,7 @@ def write_bundle(
         (staging / "exemplars.json").write_text(text, encoding="utf-8")
         (staging / "classifier.onnx").write_bytes(classifier)
         files: dict[str, dict[str, Any]] = {}
-        for name in FILES:
+        for name in [*FILES, *(name for name in OPTIONAL_FILES if (staging / name).exists())]:
             data = (staging / name).read_bytes()
             files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
             if name.endswith(".npy"):

@@ -2,6 +2,9 @@ from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import Any, Unpack
 
+import numpy as np
+import numpy.typing as npt
+
 from turnout_fastpath.bundle import Bundle
 from turnout_fastpath.decision import Decision
 from turnout_fastpath.errors import RouteError
@@ -68,6 +71,20 @@ class Engine:
 
     def decide(self, request: Request) -> Decision:
         """Decides one request; raises as `route` does."""
+
+    def classifier_inputs(self, request: Request) -> npt.NDArray[np.float32]:
+        """The row that the classifier reads of a request: features, embedding, n-gram sums, familiarity.
+
+        This is the vector to store where text is not kept; it can be trained on with every bundle of the same
+        `turnout_fastpath.bundle.inputs_revision`.
+
+        Returns:
+            (inputs,), float32.
+
+        Raises:
+            RouteError: as `route`, but for a request that no deployment can serve.
+            ValueError: the request is `rules_only`.
+        """
 
     def route_many(self, requests: Iterable[Request | str]) -> list[Decision | RouteError]:
         """Decides requests in order, each as `route` would, bit for bit; an error stands in its request's place."""

@@ -18,7 +18,7 @@ from turnout_fastpath.ngrams cimport NGRAM_MAX_COLUMNS, ngram_sum, ngram_values
 from turnout_fastpath.policy cimport policy_decide, policy_resolve, resolved_t
 from turnout_fastpath.reading cimport choose_text, context_features, read_windows, windows_t
 from turnout_fastpath.snapshot cimport (
-    FAMILIARITY_INPUTS, TRANSFORM_LOG1P, TRANSFORM_SQRT, Snapshot, calibration_t, snapshot_t,
+    FAMILIARITY_INPUTS, TRANSFORM_LOG1P, TRANSFORM_SQRT, Snapshot, calibration_t, scale_t, snapshot_t,
 )
 from turnout_fastpath.state cimport state_read
 from turnout_fastpath.text cimport text_scan
@@ -104,28 +104,28 @@ cdef float transformed(float value, int transform) noexcept nogil:
     return value
 
 
-cdef float nearest(const vectors_t* vectors, int first, int n, const float* cosines) noexcept nogil:
+cdef float greatest(int first, int n, const float* cosines) noexcept nogil:
     cdef int i
-    cdef float best = -1
-    for i in range(first, first + n):
+    # Not -1: a scaled cosine may be far below it.
+    cdef float best = cosines[first] if n else -1
+    for i in range(first + 1, first + n):
         if cosines[i] > best:
             best = cosines[i]
     return best
 
 
-cdef double calibrated_similarity(const snapshot_t* snapshot, double raw) noexcept nogil:
+cdef double calibrated_similarity(const scale_t* scale, double raw) noexcept nogil:
     """Piecewise linear between the knots, flat beyond them."""
     cdef int i = 1
     cdef double share
-    if raw <= snapshot.raw_similarity[0]:
-        return snapshot.calibrated_similarity[0]
-    if raw >= snapshot.raw_similarity[snapshot.n_knots - 1]:
-        return snapshot.calibrated_similarity[snapshot.n_knots - 1]
-    while raw > snapshot.raw_similarity[i]:
+    if raw <= scale.raw[0]:
+        return scale.calibrated[0]
+    if raw >= scale.raw[scale.n - 1]:
+        return scale.calibrated[scale.n - 1]
+    while raw > scale.raw[i]:
         i += 1
-    share = (raw - snapshot.raw_similarity[i - 1]) / (snapshot.raw_similarity[i] - snapshot.raw_similarity[i - 1])
-    return snapshot.calibrated_similarity[i - 1] + share * (
-        snapshot.calibrated_similarity[i] - snapshot.calibrated_similarity[i - 1])
+    share = (raw - scale.raw[i - 1]) / (scale.raw[i] - scale.raw[i - 1])
+    return scale.calibrated[i - 1] + share * (scale.calibrated[i] - scale.calibrated[i - 1])
 
 
 cdef void fill_inputs(const snapshot_t* snapshot, worker_t* worker, const float* features, float* inputs,
@@ -156,20 +156,36 @@ cdef void fill_inputs(const snapshot_t* snapshot, worker_t* worker, const float*
     vectors_cosine(snapshot.clusters, query, worker.dots, worker.cosines)
     at[0] = <float> windows.n_unknown / windows.n_ids if windows.n_ids else 0
     at[1] = <float> windows.n_ids / words if words else 0
-    at[2] = nearest(snapshot.clusters, 0, snapshot.clusters.n, worker.cosines)
+    at[2] = greatest(0, snapshot.clusters.n, worker.cosines)
 
     vectors_cosine(snapshot.exemplars, query, worker.dots, worker.cosines)
+    for i in range(snapshot.exemplars.n):
+        worker.cosines[i] = (worker.cosines[i] - snapshot.match_cosines[i]) * snapshot.match_slopes[i]
     for i in range(snapshot.policies.n_buckets):
-        judgement.similarity[i] = <float> calibrated_similarity(snapshot, nearest(
-            snapshot.exemplars, snapshot.policies.buckets[i].first_vector, snapshot.policies.buckets[i].n_vectors,
-            worker.cosines))
+        judgement.similarity[i] = <float> calibrated_similarity(&snapshot.scales[i], greatest(
+            snapshot.policies.buckets[i].first_vector, snapshot.policies.buckets[i].n_vectors, worker.cosines))
+
+
+cdef double calibrated_logit(const calibration_t* calibration, int task, double logit) noexcept nogil:
+    cdef const double* raw = calibration.raw[task]
+    cdef const double* calibrated = calibration.calibrated[task]
+    cdef int n = calibration.n_knots[task]
+    cdef int i = 1
+    if n == 0:
+        return calibration.slope[task] * logit + calibration.intercept[task]
+    if logit <= raw[0]:
+        return calibrated[0]
+    if logit >= raw[n - 1]:
+        return calibrated[n - 1]
+    while logit > raw[i]:
+        i += 1
+    return calibrated[i - 1] + (logit - raw[i - 1]) / (raw[i] - raw[i - 1]) * (calibrated[i] - calibrated[i - 1])
 
 
 cdef void read_scores(const snapshot_t* snapshot, const float* scores, judgement_t* judgement) noexcept nogil:
     """Probabilities from the classifier's outputs: task logits, head logits, head gains."""
     cdef int i
     cdef double peak = scores[0], total = 0
-    cdef const calibration_t* calibration
     judgement.task = 0
     for i in range(1, snapshot.n_tasks):
         if scores[i] > peak:
@@ -182,9 +198,8 @@ cdef void read_scores(const snapshot_t* snapshot, const float* scores, judgement
         judgement.tasks[i] /= total
     scores += snapshot.n_tasks
     for i in range(snapshot.n_heads):
-        calibration = &snapshot.calibrations[i]
-        judgement.p_sufficient[i] = 1 / (1 + exp(-(
-            calibration.slope[judgement.task] * scores[i] + calibration.intercept[judgement.task])))
+        judgement.p_sufficient[i] = 1 / (1 + exp(-calibrated_logit(
+            &snapshot.calibrations[i], judgement.task, scores[i])))
         judgement.gain[i] = min(1.0, max(-1.0, <double> scores[snapshot.n_heads + i]))
 
 
@@ -297,8 +312,7 @@ cdef double sufficiency_logit(const snapshot_t* snapshot, worker_t* worker) noex
         return NAN
     read_scores(snapshot, worker.io.outputs, &judgement)
     # Not from p_sufficient, which rounds to 0 or 1 far from the bar.
-    return (snapshot.calibrations[0].slope[judgement.task] * worker.io.outputs[snapshot.n_tasks]
-            + snapshot.calibrations[0].intercept[judgement.task])
+    return calibrated_logit(&snapshot.calibrations[0], judgement.task, worker.io.outputs[snapshot.n_tasks])
 
 
 cdef explain(Snapshot snapshot, Worker worker, Decision decision):
@@ -378,6 +392,27 @@ cdef class Engine:
             except RouteError as error:
                 results.append(error)
         return results
+
+    def classifier_inputs(self, Request request not None):
+        """What the classifier reads of a request; see engine.pyi."""
+        cdef list workers = self.workers
+        cdef Worker worker = workers.pop() if workers else Worker(self.snapshot)
+        cdef Snapshot snapshot = worker.snapshot
+        cdef Decision decision = Decision.__new__(Decision)
+        cdef fault_t fault
+        cdef int code, i, width = snapshot.c.classifier.n_inputs
+        with nogil:
+            code = engine_decide(&snapshot.c, &worker.c, &request.c, &decision.c, &fault)
+        cdef float[::1] row = numpy.empty(width, numpy.float32)
+        for i in range(width):
+            row[i] = worker.c.io.inputs[i]
+        workers.append(worker)
+        # A request that no deployment can serve has been judged all the same.
+        if code and code != FAULT_NO_CANDIDATE:
+            raise error_of(&fault, &request.c, snapshot)
+        if decision.c.judgement.default_reason == DEFAULT_RULES_ONLY:
+            raise ValueError("rules_only: true, needed: a request that is classified")
+        return numpy.asarray(row)
 
     cdef object run(self, Request request):
         cdef list workers = self.workers

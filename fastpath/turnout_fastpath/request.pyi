@@ -60,3 +60,7 @@ class Request:
     @property
     def explain(self) -> bool:
         """True if decisions shall carry an explanation."""
+
+    @property
+    def text_bytes(self) -> int:
+        """Size of all text, UTF-8."""

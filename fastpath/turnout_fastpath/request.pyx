@@ -103,6 +103,14 @@ cdef class Request:
         if self.messages != self.inline_messages:
             free(self.messages)
 
+    @property
+    def text_bytes(self):
+        cdef int i
+        cdef size_t total = 0
+        for i in range(self.c.n_messages):
+            total += self.c.messages[i].text.size
+        return total
+
     cdef slice_t slice_of(self, object text, str field):
         """The text's UTF-8 bytes. Lone surrogates become invalid bytes, which the kernels read as U+FFFD."""
         cdef slice_t slice

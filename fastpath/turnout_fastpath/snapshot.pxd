@@ -1,7 +1,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint64_t
 
 from turnout_fastpath.classifier cimport Classifier, classifier_t
-from turnout_fastpath.core cimport ALL_FEATURES, MAX_DEPLOYMENTS, MAX_TASKS, MAX_TIERS
+from turnout_fastpath.core cimport ALL_FEATURES, MAX_BUCKETS, MAX_DEPLOYMENTS, MAX_TASKS, MAX_TIERS
 from turnout_fastpath.embedding cimport EmbeddingTable, VectorSet, embedding_t, vectors_t
 from turnout_fastpath.keywords cimport keywords_t
 from turnout_fastpath.ngrams cimport NgramTable, ngrams_t
@@ -11,6 +11,7 @@ from turnout_fastpath.wordpiece cimport WordPiece, wordpiece_t
 
 cdef enum:
     MAX_KNOTS = 32
+    MAX_CALIBRATION_KNOTS = 16
     FAMILIARITY_INPUTS = 3
     REVISION_BYTES = 8
 
@@ -26,10 +27,21 @@ cdef struct feature_input_t:
     int32_t transform
 
 
-# Logistic calibration of a head, by task: p = 1 / (1 + exp(-(slope * logit + intercept))).
+# Calibration of a head, by task: p = 1 / (1 + exp(-y)), y = slope * logit + intercept; with knots, y is piecewise linear
+# between them and flat beyond.
 cdef struct calibration_t:
     double[MAX_TASKS] slope
     double[MAX_TASKS] intercept
+    int32_t[MAX_TASKS] n_knots
+    double[MAX_TASKS][MAX_CALIBRATION_KNOTS] raw
+    double[MAX_TASKS][MAX_CALIBRATION_KNOTS] calibrated
+
+
+# Piecewise linear map to the calibrated scale, flat beyond its ends.
+cdef struct scale_t:
+    double[MAX_KNOTS] raw
+    double[MAX_KNOTS] calibrated
+    int32_t n
 
 
 # Everything that a decision reads but the request and the live state. Immutable.
@@ -52,9 +64,9 @@ cdef struct snapshot_t:
     double abstain_unfamiliar    # logit above which the classifier abstains
     double abstain_unknown       # share of unknown pieces above which it abstains
     double abstain_distance      # cosine to the nearest cluster below which it abstains
-    double[MAX_KNOTS] raw_similarity
-    double[MAX_KNOTS] calibrated_similarity
-    int32_t n_knots
+    const float* match_cosines   # of each exemplar: what its scale has as 0 ...
+    const float* match_slopes    # ... and how much it rises a unit of cosine
+    const scale_t* scales        # of each bucket
     uint8_t[3 * REVISION_BYTES] revisions   # policy, bundle, features
 
 
@@ -69,4 +81,7 @@ cdef class Snapshot:
     cdef NgramTable ngrams
     cdef VectorSet clusters
     cdef VectorSet exemplars
+    cdef object match_cosines
+    cdef object match_slopes
+    cdef scale_t[MAX_BUCKETS] scales
     cdef Classifier classifier

@@ -17,6 +17,7 @@ from turnout_fastpath.text cimport TEXT_REVISION
 from turnout_fastpath.wordpiece cimport WordPiece
 
 from turnout_fastpath.bundle import BundleError
+from turnout_fastpath.exemplar_scale import MATCH, MEDIAN, fit_bucket
 from turnout_fastpath.policy_compiler import compile_policy
 from turnout_fastpath.text_features import FEATURE_NAMES
 
@@ -49,6 +50,12 @@ def part_of(bundle, str file, kind, *arguments):
         return kind(*arguments)
     except ValueError as error:
         raise BundleError(f"{bundle.path / file}: {error}") from error
+
+
+def unit_rows(levels):
+    """(n, dim) float32 unit vectors of int8 rows."""
+    vectors = numpy.asarray(levels, dtype=numpy.float32)
+    return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), numpy.float32(1e-9))
 
 
 cdef class Snapshot:
@@ -95,6 +102,7 @@ cdef class Snapshot:
         if self.feature_means.shape != (width,):
             raise BundleError(f"{bundle.path}: feature_means has shape {self.feature_means.shape}, needed: ({width},)")
         self.embed_exemplars()
+        self.compile_similarity(bundle)
         for i, name in enumerate(self.policies.deployment_names):
             encoded = name.encode()
             self.c.slots[i] = state_slot(state.c, state_key(encoded, len(encoded)))
@@ -125,23 +133,28 @@ cdef class Snapshot:
             self.c.inputs[i].transform = TRANSFORMS[entry["transform"]]
 
     def compile_calibration(self, manifest):
-        cdef int h, t
+        cdef int h, t, i
         for h, head in enumerate(manifest["heads"]):
             for t, task in enumerate(manifest["tasks"]):
                 entry = head["calibration"]["tasks"].get(task, head["calibration"]["default"])
-                self.c.calibrations[h].slope[t] = entry["slope"]
-                self.c.calibrations[h].intercept[t] = entry["intercept"]
+                if "raw" not in entry:
+                    self.c.calibrations[h].slope[t] = entry["slope"]
+                    self.c.calibrations[h].intercept[t] = entry["intercept"]
+                    continue
+                raw, calibrated = entry["raw"], entry["calibrated"]
+                where = f"manifest.json: heads[{h}].calibration of {task}"
+                if not 2 <= len(raw) == len(calibrated) <= MAX_CALIBRATION_KNOTS:
+                    raise BundleError(f"{where} has {len(raw)} and {len(calibrated)} knots, needed: 2 to "
+                                      f"{MAX_CALIBRATION_KNOTS} pairs")
+                if any(raw[i] >= raw[i + 1] or calibrated[i] > calibrated[i + 1] for i in range(len(raw) - 1)):
+                    raise BundleError(f"{where}: knots {raw} to {calibrated} do not rise")
+                self.c.calibrations[h].n_knots[t] = len(raw)
+                for i in range(len(raw)):
+                    self.c.calibrations[h].raw[t][i] = raw[i]
+                    self.c.calibrations[h].calibrated[t][i] = calibrated[i]
         self.c.abstain_unfamiliar = manifest["abstain"]["unfamiliar_logit"]
         self.c.abstain_unknown = manifest["abstain"]["unknown_share"]
         self.c.abstain_distance = manifest["abstain"]["cluster_cosine"]
-        raw, calibrated = manifest["similarity"]["raw"], manifest["similarity"]["calibrated"]
-        if not 2 <= len(raw) == len(calibrated) <= MAX_KNOTS:
-            raise BundleError(f"manifest.json: similarity has {len(raw)} and {len(calibrated)} knots, "
-                              f"needed: 2 to {MAX_KNOTS} pairs")
-        self.c.n_knots = len(raw)
-        for h in range(len(raw)):
-            self.c.raw_similarity[h] = raw[h]
-            self.c.calibrated_similarity[h] = calibrated[h]
 
     def embed(self, text):
         """Unit vector of a text (str), by the bundle's table; zero if no piece of it is known."""
@@ -160,3 +173,44 @@ cdef class Snapshot:
             self.exemplars = VectorSet.quantise(numpy.stack(vectors))
         else:
             self.exemplars = VectorSet(numpy.zeros((0, self.embedding.c.dim), numpy.int8))
+
+    def compile_similarity(self, bundle):
+        """The buckets' scales: by exemplar if the bundle has a sample of unrelated prompts, else one for all."""
+        cdef int b
+        n = len(self.exemplars)
+        self.match_cosines, self.match_slopes = numpy.zeros(n, numpy.float32), numpy.ones(n, numpy.float32)
+        cdef const float[::1] cosines = self.match_cosines
+        cdef const float[::1] slopes = self.match_slopes
+        background = bundle.arrays.get("background")
+        raw, calibrated = bundle.manifest["similarity"]["raw"], bundle.manifest["similarity"]["calibrated"]
+        if not 2 <= len(raw) == len(calibrated) <= MAX_KNOTS:
+            raise BundleError(f"manifest.json: similarity has {len(raw)} and {len(calibrated)} knots, "
+                              f"needed: 2 to {MAX_KNOTS} pairs")
+        if background is None:
+            for b in range(self.policies.c.n_buckets):
+                self.fill_scale(b, raw, calibrated)
+        else:
+            if background.shape[1] != self.embedding.c.dim:
+                raise BundleError(f"{bundle.path}: background.npy is {background.shape[1]} wide, embedding.npy "
+                                  f"{self.embedding.c.dim}")
+            unrelated = unit_rows(background)
+            own = unit_rows(self.exemplars.levels)
+            at = 0
+            for b, texts in enumerate(self.policies.bucket_exemplars):
+                rows = slice(at, at + len(texts))
+                scale = fit_bucket(own[rows], unrelated)
+                self.match_cosines[rows], self.match_slopes[rows] = scale.match, 1 / (1 - scale.match)
+                least = min(2 * scale.median, -2.0)
+                self.fill_scale(b, [least, scale.median, 0.0, 1.0], [-1.0, MEDIAN, MATCH, 1.0])
+                at += len(texts)
+        if n:
+            self.c.match_cosines = &cosines[0]
+            self.c.match_slopes = &slopes[0]
+        self.c.scales = self.scales
+
+    def fill_scale(self, int bucket, raw, calibrated):
+        cdef scale_t* scale = &self.scales[bucket]
+        scale.n = <int32_t> len(raw)
+        for i in range(len(raw)):
+            scale.raw[i] = raw[i]
+            scale.calibrated[i] = calibrated[i]

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
+from turnout_server import promotion_commands
+from turnout_server.command_line import MISUSED
+from turnout_server.command_line import fail as _fail
 from turnout_server.settings import (
     KNOBS,
     LoadedSettings,
@@ -20,9 +23,6 @@ from turnout_server.settings import (
     find_misspelt_variables,
     load_settings,
 )
-
-FAILED = 1
-MISUSED = 2
 
 app = typer.Typer(
     name="turnout",
@@ -216,10 +216,7 @@ def _settings(options: dict[str, Any]) -> LoadedSettings:
     return loaded
 
 
-def _fail(lines: Sequence[str], code: int = FAILED) -> NoReturn:
-    for line in lines:
-        typer.echo(f"turnout: {line}", err=True)
-    raise typer.Exit(code)
+promotion_commands.register(app)
 
 
 def main() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from turnout_fastpath import Decision, Engine, Request, Snapshot
 from turnout_fastpath.snapshot import FEATURES_REVISION
 
 from turnout_server.observability.metrics import INFO, Metrics
 from turnout_server.version import package_version
+
+if TYPE_CHECKING:
+    from turnout_server.challenger import Challenger
 
 
 class Router:
@@ -25,6 +29,7 @@ class Router:
         metrics.watch(INFO, lambda: ((version, *revisions_of(self.snapshot)), 1))
         self.decide_uncounted = engine.decide
         self.count = metrics.count_decision
+        self.challenger: Challenger | None = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -48,6 +53,8 @@ class Router:
         """
         decision = self.decide_uncounted(request)
         self.count(decision)
+        if self.challenger is not None:
+            self.challenger.offer(request, decision)
         return decision
 
     def warm_up(self) -> Decision:

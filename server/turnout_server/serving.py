@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from turnout_fastpath import Engine, StateBlock, StateError
 
+from turnout_server.challenger import Challenger
 from turnout_server.doors.server import MainPort
 from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
 from turnout_server.observability.logs import get_logger
@@ -40,6 +41,11 @@ class Service:
             raise StartError(str(error)) from error
         self.router = Router(Engine(snapshot), self.metrics)
         self.reloader = Reloader(source, marks, self.router, self.metrics)
+        self.challenger = None
+        if settings.challenger is not None:
+            challenging = Source(settings.policy, settings.challenger)
+            self.challenger = Challenger(challenging, snapshot.state, self.metrics)
+            self.router.challenger = self.challenger
         self.port = MainPort(settings, self.router, self.metrics, shares_port=shares_port)
 
     async def run(
@@ -75,6 +81,9 @@ class Service:
                 features_revision=features,
             )
             await stack.enter_async_context(running(self.reloader.watch(self.settings.reload_poll_s)))
+            if self.challenger is not None:
+                challenge = self.challenger.run(self.settings.reload_poll_s)
+                await stack.enter_async_context(running(challenge))
             if on_ready is not None:
                 await on_ready(number)
             await stop.wait()

@@ -78,6 +78,15 @@ class Settings:
         Path | None,
         Meaning(optional(path("a folder"), "default"), "-", "The bundle; default: the one that ships."),
     ] = None
+    challenger: Annotated[
+        Path | None,
+        Meaning(
+            optional(path("a folder"), "off"),
+            "-",
+            "A second bundle that scores requests unseen by callers, for its disagreement in the metrics; it may come "
+            "and go while the server runs. off: none.",
+        ),
+    ] = None
     state: Annotated[
         Path | None,
         Meaning(

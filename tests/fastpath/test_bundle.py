@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from turnout_fastpath import Bundle, BundleError, Engine, load_bundle
-from turnout_fastpath.bundle import FIELDS, FILES
+from turnout_fastpath.bundle import FIELDS, FILES, inputs_revision
 from turnout_fastpath.classifier import ClassifierError
 from turnout_fastpath.snapshot import ALL_FEATURE_NAMES, FEATURES_REVISION
 
+from tests.fastpath.conftest import BundleMaker
 from tests.fastpath.documents import bucket, document
 from tests.fastpath.synthetic import (
     EXEMPLARS,
@@ -22,6 +23,7 @@ from tests.fastpath.synthetic import (
     INPUTS,
     TASKS,
     constant_classifier,
+    scores_of,
     toy_vocabulary,
     write_synthetic,
 )
@@ -159,6 +161,18 @@ def test_manifest_that_lists_other_files(path: Path, edit: Callable[[dict[str, A
         (
             lambda manifest: manifest["heads"][1].update(calibration={"tasks": {}}),
             "manifest.json: no 'default'",
+        ),
+        (
+            lambda manifest: manifest["heads"][1]["calibration"].update(
+                tasks={"math": {"raw": [0.0], "calibrated": [0.0]}}
+            ),
+            "manifest.json: heads[1].calibration of math has 1 and 1 knots, needed: 2 to 16 pairs",
+        ),
+        (
+            lambda manifest: manifest["heads"][0]["calibration"].update(
+                tasks={"chat": {"raw": [0.0, 1.0], "calibrated": [0.5, 0.4]}}
+            ),
+            "manifest.json: heads[0].calibration of chat: knots [0.0, 1.0] to [0.5, 0.4] do not rise",
         ),
         (
             lambda manifest: manifest["similarity"].update(raw=[0, 0.5, 1]),
@@ -352,3 +366,17 @@ def test_what_a_killed_writer_left_is_no_obstacle(path: Path, left: str) -> None
     write_synthetic(path, seed=1)
     assert isinstance(load_bundle(path), Bundle)
     assert names_beside(path) == ["bundle"]
+
+
+def test_inputs_revision_is_of_what_the_classifier_reads(make_bundle: BundleMaker) -> None:
+    bundle = make_bundle(seed=1)
+    revision = inputs_revision(bundle)
+    same = make_bundle(seed=1, scores=scores_of(), exemplars={"known_hard": ["write a poem"]}, name="other")
+    assert inputs_revision(same) == revision
+    assert len(revision) == 16
+    others = [
+        make_bundle(seed=1, arrays={"ngram_scales": np.full(16, 0.5, np.float32)}),
+        make_bundle(seed=2),
+        make_bundle(seed=1, inputs=bundle.manifest["inputs"][::-1]),
+    ]
+    assert len({revision, *map(inputs_revision, others)}) == 4

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turnout_fastpath import Bundle, Decision, Engine, ReasonKind, Request, Status
+from turnout_fastpath import Bundle, Decision, Engine, ReasonKind, Request, RouteError, Status
 from turnout_fastpath.reader import Reader
 from turnout_fastpath.snapshot import ALL_FEATURE_NAMES
 
@@ -29,8 +30,11 @@ PROMPTS = st.sampled_from(TEXTS) | st.text("abc hello code.é中", max_size=80) 
 def bundle(make_bundle: BundleMaker) -> Bundle:
     """A bundle with a calibration by task, a bent similarity scale and limits that some texts pass."""
     lines = [{"slope": 0.8, "intercept": 0.3}, {"slope": 1.5, "intercept": -0.4}]
+    # Curved for one task, and within the range that logits of the random model have.
+    curve = {"raw": [-1.5, -0.2, 0.1, 1.0], "calibrated": [-2.0, -0.1, -0.1, 3.0]}
+    tasks = {"code": {"slope": 0.5, "intercept": 0.1}, "math": curve, "chat": curve}
     heads = [
-        {"name": name, "calibration": {"default": line, "tasks": {"code": {"slope": 0.5, "intercept": 0.1}}}}
+        {"name": name, "calibration": {"default": line, "tasks": tasks}}
         for name, line in zip(HEADS, lines, strict=True)
     ]
     return make_bundle(
@@ -77,6 +81,29 @@ def test_judgement_equals_the_twin(
         feature.name: feature.value for feature in decision.explanation.features[: len(ALL_FEATURE_NAMES)]
     }
     assert values == dict(zip(ALL_FEATURE_NAMES, reading.features.tolist(), strict=True))
+
+
+@given(prompt=PROMPTS, media_bytes=st.integers(0, 10**9))
+def test_the_classifiers_inputs_are_those_of_the_twin(
+    engine: Engine, judge: Judge, prompt: str, media_bytes: int
+) -> None:
+    request = Request(prompt, media_bytes=media_bytes)
+    found = engine.classifier_inputs(request)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, judge.inputs(READER.read(request)), rtol=1e-5, atol=1e-6)
+
+
+def test_inputs_need_a_classified_request_but_no_deployment(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="rules_only"):
+        engine.classifier_inputs(Request("write code", rules_only=True))
+    with pytest.raises(RouteError):
+        engine.classifier_inputs(Request("write code", policy="unknown"))
+    nobody = Request("write code", allowed_deployments=["small-us"], min_tier="mid")
+    with pytest.raises(RouteError):
+        engine.decide(nobody)
+    np.testing.assert_array_equal(
+        engine.classifier_inputs(nobody), engine.classifier_inputs(Request("write code"))
+    )
 
 
 def test_prompts_reach_every_kind_of_abstaining(engine: Engine) -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from turnout_fastpath.snapshot import ALL_FEATURE_NAMES
-from turnout_fastpath.training.dataset import GIBBERISH, HEADS, Dataset
-from turnout_fastpath.training.everyday_rows import TASKS, TIERS
+from turnout_fastpath.training.dataset import GIBBERISH, Dataset
+from turnout_fastpath.training.everyday_rows import TIERS
 from turnout_fastpath.training.experts import PENALTY_FOLDS, Experts, fit_experts, softmax
 from turnout_fastpath.training.net import Net, NetSettings, Targets, fit_net, merge, standardisation
+from turnout_fastpath.training.outputs import Outputs
 from turnout_fastpath.training.readings import Readings
 from turnout_fastpath.training.ridge import fit_ridge
 
@@ -25,7 +26,9 @@ NOT_JUDGED = frozenset(
 INPUTS = tuple(name for name in ALL_FEATURE_NAMES if name not in NOT_JUDGED)
 IDENTITY = frozenset(name for name in INPUTS if name.endswith("_share"))
 
-NGRAM_COLUMNS = 32
+# The kernel sums sixteen columns at a time; 32 cost it no more.
+NGRAM_COLUMNS_STEP = 16
+NGRAM_MAX_COLUMNS = 32
 # Recorded pairs are noisier than everyday labels.
 TASK_PENALTY = 1.0
 TIER_PENALTY = 0.4
@@ -91,45 +94,43 @@ def ngram_targets(dataset: Dataset) -> NgramTargets:
     everyday = dataset.everyday
     natural = dataset.sources != GIBBERISH
     ones = np.where(everyday, EVERYDAY_WEIGHT, 1).astype(np.float32) * natural
+    told = ones * (dataset.tasks >= 0)
     columns: list[tuple[Floats, Floats]] = []
     families: list[frozenset[str]] = []
-    for task in range(len(TASKS)):
-        columns.append(((dataset.tasks == task).astype(np.float32), ones))
+    for task in range(dataset.outputs.n_tasks):
+        columns.append(((dataset.tasks == task).astype(np.float32), told))
     for tier in range(1, len(TIERS)):
         columns.append(((dataset.tiers < tier).astype(np.float32), everyday.astype(np.float32)))
     columns.append((everyday.astype(np.float32), ones))
-    free = NGRAM_COLUMNS - len(columns)
-    if free < 1:
-        raise ValueError(f"{len(columns)} targets beside pairs, the table has {NGRAM_COLUMNS} columns")
+    free = max(1, NGRAM_MAX_COLUMNS - len(columns))
     families = [frozenset()] * len(columns)
     family_of = family_names(dataset.kinds)
     pooled, counts = np.zeros(n, np.float32), np.zeros(n, np.float32)
     labelled: list[tuple[int, str, Floats, Floats]] = []
     for name in sorted(set(family_of.tolist()) - {""}):
-        for head in range(len(HEADS)):
+        for head in range(dataset.outputs.n_heads):
             known = (family_of == name) & ~np.isnan(dataset.gains[:, head])
             if known.any():
                 gains = np.where(known, dataset.gains[:, head], 0).astype(np.float32)
-                labelled.append((int(known.sum()), name, gains, known.astype(np.float32)))
+                labelled.append((int(known.sum()), name, gains, known * dataset.weights))
                 pooled[known] += gains[known] - gains[known].mean()
                 counts += known
-    columns.append((pooled / np.maximum(counts, 1), (counts > 0).astype(np.float32)))
+    columns.append(((pooled / np.maximum(counts, 1)).astype(np.float32), (counts > 0) * dataset.weights))
     families.append(frozenset(name for _, name, _, _ in labelled))
     for rows, name, gains, weights in sorted(labelled, key=lambda entry: -entry[0])[: free - 1]:
         if rows >= COLUMN_MIN_ROWS:
             columns.append((gains, weights))
             families.append(frozenset({name}))
-    while len(columns) < NGRAM_COLUMNS:
-        columns.append((np.zeros(n, np.float32), np.zeros(n, np.float32)))
-        families.append(frozenset())
-    values = np.zeros((n, NGRAM_COLUMNS), np.float32)
-    weights = np.zeros((n, NGRAM_COLUMNS), np.float32)
+    width = -(-len(columns) // NGRAM_COLUMNS_STEP) * NGRAM_COLUMNS_STEP
+    families += [frozenset()] * (width - len(columns))
+    values = np.zeros((n, width), np.float32)
+    weights = np.zeros((n, width), np.float32)
     for i, (target, weight) in enumerate(columns):
         total = weight.sum()
         values[:, i] = np.where(weight > 0, target - (weight @ target) / total, 0) if total else 0
         weights[:, i] = weight
-    penalties = np.full(NGRAM_COLUMNS, TASK_PENALTY, np.float32)
-    penalties[len(TASKS) : len(TASKS) + len(TIERS) - 1] = TIER_PENALTY
+    penalties = np.full(width, TASK_PENALTY, np.float32)
+    penalties[dataset.outputs.n_tasks : dataset.outputs.n_tasks + len(TIERS) - 1] = TIER_PENALTY
     penalties[[bool(family) for family in families]] = PAIR_PENALTY
     return NgramTargets(values, weights, penalties, tuple(families))
 
@@ -164,24 +165,6 @@ def transform_features(features: Floats) -> Floats:
     return chosen
 
 
-class Outputs:
-    """Where raw outputs stand: tasks, heads by expert, gate, unfamiliar logit, gains by expert, length."""
-
-    _T, _H = len(TASKS), len(HEADS)
-    TASKS = slice(0, _T)
-    PUBLIC = slice(_T, _T + _H)
-    EVERYDAY = slice(_T + _H, _T + 2 * _H)
-    GATE = _T + 2 * _H
-    UNFAMILIAR = _T + 2 * _H + 1
-    PUBLIC_GAIN = slice(_T + 2 * _H + 2, _T + 3 * _H + 2)
-    EVERYDAY_GAIN = slice(_T + 3 * _H + 2, _T + 4 * _H + 2)
-    LENGTH = _T + 4 * _H + 2
-    WIDTH = _T + 4 * _H + 3
-    # The net's own outputs stand in this order, its kinds after the tasks; the experts' are the rest.
-    BY_NET = [*range(_T), *range(_T + _H, _T + 2 * _H + 2), *range(_T + 3 * _H + 2, _T + 4 * _H + 2)]
-    BY_EXPERTS = [*range(_T, _T + _H), *range(_T + 2 * _H + 2, _T + 3 * _H + 2)]
-
-
 def kind_numbers(dataset: Dataset) -> tuple[list[str], npt.NDArray[np.intp]]:
     """The kinds there are, and the number of each row's; 0 where a row has none."""
     names = sorted(set(dataset.kinds.tolist()) - {""}) or ["none"]
@@ -200,7 +183,7 @@ def net_targets(dataset: Dataset, kinds: npt.NDArray[np.intp]) -> Targets:
     gibberish = dataset.sources == GIBBERISH
     own = (~np.isnan(dataset.suffices) & everyday[:, None]) * np.float32(EVERYDAY_WEIGHT)
     suffices, gains = np.nan_to_num(dataset.suffices), np.nan_to_num(dataset.gains)
-    task_weights = np.where(everyday, EVERYDAY_WEIGHT, PUBLIC_TASK_WEIGHT) * ~gibberish
+    task_weights = np.where(everyday, EVERYDAY_WEIGHT, PUBLIC_TASK_WEIGHT) * ~gibberish * (dataset.tasks >= 0)
     gate_weights = np.where(everyday, EVERYDAY_WEIGHT, 1.0) * ~gibberish
     unfamiliar_weights = np.where(gibberish, 3.0, np.where(everyday, EVERYDAY_WEIGHT, 1.0))
     return Targets(
@@ -209,23 +192,12 @@ def net_targets(dataset: Dataset, kinds: npt.NDArray[np.intp]) -> Targets:
             (kinds, (dataset.kinds != "").astype(np.float32)),
         ),
         binary=np.hstack([suffices, everyday[:, None], gibberish[:, None]]).astype(np.float32),
-        binary_weights=np.hstack([own, gate_weights[:, None], unfamiliar_weights[:, None]]).astype(np.float32),
+        binary_weights=np.hstack([own, gate_weights[:, None], unfamiliar_weights[:, None]]).astype(
+            np.float32
+        ),
         values=gains.astype(np.float32),
         value_weights=own.astype(np.float32),
     )
-
-
-@dataclass(frozen=True)
-class Table:
-    """The static table and the clusters of the training rows' vectors, as kernels read them."""
-
-    rows: npt.NDArray[np.int8]
-    weights: npt.NDArray[np.uint16]
-
-    def vectors(self, readings: Readings) -> Floats:
-        """(n, dim) unit vectors."""
-        sums = readings.pieces @ (self.rows.astype(np.float32) * self.weights[:, None])
-        return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9), np.float32)
 
 
 # Inputs that say how familiar a text is; they stand last.
@@ -243,26 +215,35 @@ def net_inputs(readings: Readings, vectors: Floats, ngram_values: Floats, cluste
 
 @dataclass(frozen=True)
 class Fitted:
-    """An n-gram table, the net above it, and the experts on recorded pairs."""
+    """An n-gram table, the net above it, and the experts on recorded scores."""
 
+    outputs: Outputs
     ngrams: Ngrams
     net: Net
     experts: Experts
     input_means: Floats
 
     def raw(self, inputs: Floats) -> Floats:
-        """(n, Outputs.WIDTH) raw outputs."""
+        """(n, outputs.n_raw) raw outputs."""
         scores, z = self.net.scores(inputs), self.net.standardise(inputs)
-        at = len(TASKS)
+        at = self.outputs.n_tasks
         until = at + len(self.experts.family_of)
-        result = np.empty((len(inputs), Outputs.WIDTH), np.float32)
-        result[:, Outputs.BY_NET] = np.hstack([scores[:, :at], scores[:, until:]])
-        result[:, Outputs.BY_EXPERTS] = self.experts.outputs(z, softmax(scores[:, at:until]))
-        result[:, Outputs.LENGTH] = z[:, INPUTS.index(LENGTH_FEATURE)]
+        result = np.empty((len(inputs), self.outputs.n_raw), np.float32)
+        result[:, self.outputs.by_net] = np.hstack([scores[:, :at], scores[:, until:]])
+        result[:, self.outputs.by_experts] = self.experts.outputs(z, softmax(scores[:, at:until]))
+        result[:, self.outputs.length] = z[:, INPUTS.index(LENGTH_FEATURE)]
         return result
 
 
-def fit(dataset: Dataset, vectors: Floats, clusters: Floats, *, nets: int = NETS, seed: int = 0) -> Fitted:
+def fit(
+    dataset: Dataset,
+    vectors: Floats,
+    clusters: Floats,
+    *,
+    settings: NetSettings = SETTINGS,
+    nets: int = NETS,
+    seed: int = 0,
+) -> Fitted:
     """Fits n-grams, net and experts on all rows of `dataset`.
 
     Net and experts see, for each row, n-gram values of a table that was fitted without the row's group: else they
@@ -270,7 +251,7 @@ def fit(dataset: Dataset, vectors: Floats, clusters: Floats, *, nets: int = NETS
     """
     targets = ngram_targets(dataset)
     folds = group_folds(dataset.groups, NGRAM_FOLDS, seed + 1)
-    values = np.zeros((len(dataset), NGRAM_COLUMNS), np.float32)
+    values = np.zeros(targets.values.shape, np.float32)
     for fold in range(NGRAM_FOLDS):
         rest, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         values[own] = fit_ngrams(dataset, targets, rest).values(dataset.readings.take(own))
@@ -278,18 +259,19 @@ def fit(dataset: Dataset, vectors: Floats, clusters: Floats, *, nets: int = NETS
     names, kinds = kind_numbers(dataset)
     labels = net_targets(dataset, kinds)
     scaling = standardisation(inputs, labels.binary_weights.max(axis=1))
+    widths = [dataset.outputs.n_tasks, len(names)]
     net = merge(
         [
-            fit_net(inputs, labels, [len(TASKS), len(names)], scaling=scaling, settings=SETTINGS, seed=seed + i)
+            fit_net(inputs, labels, widths, scaling=scaling, settings=settings, seed=seed + i)
             for i in range(nets)
         ]
     )
-    experts = fit_pair_experts(dataset, net, inputs, targets, names, kinds, seed=seed)
+    experts = fit_recorded_experts(dataset, net, inputs, targets, names, kinds, seed=seed)
     ngrams = fit_ngrams(dataset, targets, np.arange(len(dataset)))
-    return Fitted(ngrams, net, experts, scaling[0])
+    return Fitted(dataset.outputs, ngrams, net, experts, scaling[0])
 
 
-def fit_pair_experts(
+def fit_recorded_experts(
     dataset: Dataset,
     net: Net,
     inputs: Floats,
@@ -299,21 +281,20 @@ def fit_pair_experts(
     *,
     seed: int,
 ) -> Experts:
-    """The experts, on rows with recorded pairs."""
+    """The experts, on rows with recorded scores."""
     rows = np.flatnonzero(dataset.kinds != "")
     families, family_of = np.unique(family_names(np.array(names)), return_inverse=True)
-    first = inputs.shape[1] - NGRAM_COLUMNS - FAMILIARITY
-    own = [
-        [first + i for i, of in enumerate(targets.families) if name in of] for name in families.tolist()
-    ]
-    scores = net.scores(inputs[rows])
+    first = inputs.shape[1] - len(targets.families) - FAMILIARITY
+    own = [[first + i for i, of in enumerate(targets.families) if name in of] for name in families.tolist()]
+    n_tasks = dataset.outputs.n_tasks
     return fit_experts(
         net.standardise(inputs[rows]),
-        softmax(scores[:, len(TASKS) : len(TASKS) + len(names)]),
+        softmax(net.scores(inputs[rows])[:, n_tasks : n_tasks + len(names)]),
         kinds[rows],
         family_of,
         dataset.suffices[rows],
         dataset.gains[rows],
+        dataset.weights[rows],
         own,
         group_folds(dataset.groups[rows], PENALTY_FOLDS, seed + 2),
     )
@@ -325,13 +306,25 @@ def predict(fitted: Fitted, readings: Readings, vectors: Floats, clusters: Float
 
 
 def cross_validate(
-    dataset: Dataset, vectors: Floats, clusters: Floats, *, folds: int = 5, nets: int = 1, seed: int = 17
+    dataset: Dataset,
+    vectors: Floats,
+    clusters: Floats,
+    *,
+    settings: NetSettings = SETTINGS,
+    folds: int = 5,
+    only: int | None = None,
+    nets: int = 1,
+    seed: int = 17,
 ) -> Floats:
-    """(n, outputs) raw outputs for each row, by a fit without its group."""
+    """(n, outputs) raw outputs for each row, by a fit without its group; NaN in folds beyond the first `only`."""
     fold_of = group_folds(dataset.groups, folds, seed)
-    result = np.empty((len(dataset), Outputs.WIDTH), np.float32)
-    for fold in range(folds):
+    result = np.full((len(dataset), dataset.outputs.n_raw), np.nan, np.float32)
+    for fold in range(folds if only is None else only):
         rest, own = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-        fitted = fit(dataset.take(rest), vectors[rest], clusters, nets=nets, seed=100 * (fold + 1))
+        if not len(own):
+            continue
+        fitted = fit(
+            dataset.take(rest), vectors[rest], clusters, settings=settings, nets=nets, seed=100 * (fold + 1)
+        )
         result[own] = predict(fitted, dataset.readings.take(own), vectors[own], clusters)
     return result

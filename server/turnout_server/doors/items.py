@@ -75,7 +75,10 @@ class ItemDecider:
         remaining_s = deadline.remaining_s()
         rules_only = remaining_s is not None and self._is_rules_only(message, remaining_s)
         request = read_request(message, rules_only=rules_only, max_text_bytes=self._max_text_bytes)
-        return Judged(self._router.decide_uncounted(request), message)
+        decision = self._router.decide_uncounted(request)
+        if self._router.challenger is not None:
+            self._router.challenger.offer(request, decision)
+        return Judged(decision, message)
 
     def judge_all(
         self, messages: Iterable[RouteRequest | Bulky[RouteRequest] | Malformed], deadline: Deadline

@@ -44,6 +44,9 @@ HANDLING_BOUNDS_S = (
 # From a short prompt to 4 MiB of text.
 DECISION_BOUNDS_S = (0.00001, 0.00002, 0.00003, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.02, 0.1)
 
+# Of probabilities.
+DISTANCE_BOUNDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
+
 # Decisions that are counted at once, in some 0.1 ms.
 MAX_PENDING = 64
 
@@ -58,7 +61,7 @@ class Family:
         name: without the suffix that its kind adds.
         help: what it is, for people.
         labels: names of its labels.
-        bounds: upper bounds of a histogram's buckets, in seconds; none for other kinds.
+        bounds: upper bounds of a histogram's buckets, in seconds unless `help` says otherwise; none for other kinds.
         is_gauge: whether it is read when it is asked for, and not counted.
     """
 
@@ -106,6 +109,28 @@ INFO = Family(
     ("version", "policy_revision", "bundle_revision", "features_revision"),
     is_gauge=True,
 )
+CHALLENGES = Family(
+    "turnout_challenger_decisions",
+    "Requests that the challenger scored too, by the tier that was decided and the one that it would have decided.",
+    ("tier", "challenger_tier"),
+)
+CHALLENGER_DISTANCE = Family(
+    "turnout_challenger_p_sufficient_distance",
+    "Mean distance of the challenger's p_sufficient from the one decided by, over a request's tiers.",
+    ("tier", "challenger_tier"),
+    DISTANCE_BOUNDS,
+)
+CHALLENGES_LOST = Family(
+    "turnout_challenger_lost",
+    "Requests that the challenger did not score: its queue was full, or it failed.",
+    ("cause",),
+)
+CHALLENGER_INFO = Family(
+    "turnout_challenger_info",
+    "Processes whose challenger is this bundle; 0 under an empty revision: no challenger.",
+    ("bundle_revision",),
+    is_gauge=True,
+)
 IN_FLIGHT = Family(
     "turnout_requests_in_flight", "Requests that are admitted and not yet answered.", is_gauge=True
 )
@@ -121,7 +146,11 @@ FAMILIES = (
     ERRORS,
     RELOADS,
     RESTARTS,
+    CHALLENGES,
+    CHALLENGER_DISTANCE,
+    CHALLENGES_LOST,
     INFO,
+    CHALLENGER_INFO,
     IN_FLIGHT,
 )
 

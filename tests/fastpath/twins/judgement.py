@@ -74,7 +74,10 @@ class Judge:
         calibrated = {}
         for head, logit in zip(heads, logits, strict=True):
             line = head["calibration"]["tasks"].get(task, head["calibration"]["default"])
-            calibrated[head["name"]] = line["slope"] * logit + line["intercept"]
+            if "raw" in line:
+                calibrated[head["name"]] = float(np.interp(logit, line["raw"], line["calibrated"]))
+            else:
+                calibrated[head["name"]] = line["slope"] * logit + line["intercept"]
         return Scores(
             tasks={name: weight / sum(weights) for name, weight in zip(tasks, weights, strict=True)},
             p_sufficient={name: 1 / (1 + math.exp(-logit)) for name, logit in calibrated.items()},
