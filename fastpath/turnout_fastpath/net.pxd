@@ -3,20 +3,27 @@ from libc.stdint cimport int32_t
 cdef enum:
     NET_MAX_INPUTS = 1024
     NET_MAX_HIDDEN = 1024
-    NET_MAX_COLUMNS = 64
-    NET_MAX_MIXED = 3 * NET_MAX_COLUMNS
-    NET_MAX_WIDTH = NET_MAX_HIDDEN + NET_MAX_MIXED
+    NET_MAX_SCORES = 64
+    NET_MAX_SHIFTS = 64
+    NET_MAX_KINDS = 64
+    NET_MAX_EXPERTS = 512
+    NET_MAX_MIXED = NET_MAX_SCORES + 2 * NET_MAX_SHIFTS + NET_MAX_KINDS + NET_MAX_EXPERTS + 16
 
 
-# The net that the trainer exports: z = clip((x - mean) * scale); base, difference and gate are linear in z and in
-# relu(z @ inner + bias); scores = base + sigmoid(gate) * difference. Columns whose difference is always 0 have none.
+# The net that the trainer exports. z = clip((x - mean) * scale), a = relu(z @ inner + inner_bias); then
+# [own | gate | kind | expert] = z @ direct + a @ outer + bias; joined = own + (expert * (softmax(kind) @ spread)) @ collect;
+# scores = joined[:n_scores] + (joined[n_scores:] * sigmoid(gate)) @ place. Rows are padded to multiples of 16.
 cdef struct net_t:
     int32_t n_inputs
-    int32_t n_hidden             # a multiple of 16
-    int32_t n_columns            # of the scores
-    int32_t n_mixed              # columns that have a difference and a gate
-    int32_t width                # of `first`: hidden units, then mixed outputs; a multiple of 16
-    int32_t outer_width          # of `outer`; a multiple of 16
+    int32_t n_hidden             # padded
+    int32_t n_scores
+    int32_t n_shifts             # of joined, behind the scores
+    int32_t n_kinds
+    int32_t n_experts
+    int32_t width                # of `first`: hidden units, then [own | gate | kind | expert]
+    int32_t outer_width          # experts are linear in z alone
+    int32_t spread_width
+    int32_t collect_width
     const float* mean
     const float* scale
     float low
@@ -24,7 +31,9 @@ cdef struct net_t:
     const float* first           # (n_inputs, width)
     const float* bias            # (width,)
     const float* outer           # (n_hidden, outer_width)
-    int32_t[NET_MAX_COLUMNS] mixed   # columns with a difference, in order
+    const float* spread          # (n_kinds, spread_width)
+    const float* collect         # (n_experts, collect_width)
+    const float* place           # (n_shifts, n_scores)
 
 
 # Scores of one row of inputs.

@@ -14,7 +14,7 @@ from turnout_fastpath.request import Request
 from turnout_fastpath.training.everyday_rows import TASKS, TIERS, EverydayRow, load_everyday
 from turnout_fastpath.training.gibberish import make_gibberish
 from turnout_fastpath.training.outputs import Outputs
-from turnout_fastpath.training.public_pairs import HEAD_MODELS, load_public
+from turnout_fastpath.training.public_pairs import HEAD_MODELS, PublicRow, load_public
 from turnout_fastpath.training.readings import Readings, read_requests
 
 Floats = npt.NDArray[np.float32]
@@ -28,7 +28,10 @@ GIBBERISH_ROWS = 1500
 
 @dataclass(frozen=True)
 class DatasetRow:
-    """One request before it is read; `suffices` and `gains` by head, NaN where unknown."""
+    """One request before it is read; `suffices` and `gains` by head, NaN where unknown.
+
+    `kind` is "family/subject" of recorded scores; without one, a row with labels is of its source's only kind.
+    """
 
     id: str
     group: str
@@ -39,7 +42,13 @@ class DatasetRow:
     gains: Sequence[float]
     tier: int = -1
     weight: float = 1.0
+    kind: str = ""
     set_apart: bool = False
+
+    def recorded_kind(self) -> str:
+        """The kind; empty for everyday rows and rows without labels."""
+        recorded = self.tier < 0 and not np.isnan(np.asarray(self.suffices)).all()
+        return (self.kind or self.source.replace("/", " ")) if recorded else ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class Dataset:
         task_names, heads: names of the tasks and heads.
         readings: what the engine reads of each.
         ids, groups, sources: (n,) names; groups stay whole in every split.
+        kinds: (n,) "family/subject" of rows with recorded scores, else "".
         tasks: (n,) numbers in `task_names`, -1 where unknown.
         tiers: (n,) numbers in TIERS, -1 for other rows than the everyday corpus's.
         suffices: (n, heads) share of the head's models that suffice.
@@ -64,6 +74,7 @@ class Dataset:
     ids: npt.NDArray[np.str_]
     groups: npt.NDArray[np.str_]
     sources: npt.NDArray[np.str_]
+    kinds: npt.NDArray[np.str_]
     tasks: npt.NDArray[np.intp]
     tiers: npt.NDArray[np.intp]
     suffices: Floats
@@ -108,6 +119,7 @@ def assemble(
         ids=np.array([row.id for row in rows]),
         groups=np.array([row.group for row in rows]),
         sources=np.array([row.source for row in rows]),
+        kinds=np.array([row.recorded_kind() for row in rows]),
         tasks=np.array([numbers.get(row.task, -1) for row in rows], np.intp),
         tiers=np.array([row.tier for row in rows], np.intp),
         suffices=np.array([row.suffices for row in rows], np.float32),
@@ -163,23 +175,32 @@ def load_dataset(data: Path | None, vocabulary: list[str]) -> Dataset:
     rows = corpus_rows(HEADS, labelled=True)
     if data is not None:
         rows += [
-            DatasetRow(key, group, source, task, Request(prompt), suffices, gains)
-            for prompt, group, source, task, key, suffices, gains in _public_prompts(data)
+            DatasetRow(
+                pair.id,
+                pair.group,
+                pair.source,
+                pair.task,
+                Request(pair.prompt),
+                suffices,
+                gains,
+                kind=pair.kind,
+            )
+            for pair, suffices, gains in _public_prompts(data)
         ]
     return assemble(rows, vocabulary, task_names=TASKS, heads=HEADS)
 
 
-def _public_prompts(data: Path) -> Iterable[tuple[str, str, str, str, str, list[float], list[float]]]:
-    """Each prompt once, its pairs averaged by head."""
-    prompts: dict[str, tuple[str, str, str, str, list[list[float]], list[list[float]]]] = {}
+def _public_prompts(data: Path) -> Iterable[tuple[PublicRow, list[float], list[float]]]:
+    """Each prompt once, by its first pair's row, with the pairs' labels averaged by head."""
+    prompts: dict[str, tuple[PublicRow, list[list[float]], list[list[float]]]] = {}
     for row in load_public(data):
         empty: tuple[list[list[float]], list[list[float]]] = ([[] for _ in HEADS], [[] for _ in HEADS])
-        entry = prompts.setdefault(row.id, (row.prompt, row.group, row.source, row.task, *empty))
+        entry = prompts.setdefault(row.id, (row, *empty))
         head = HEADS.index(row.head)
-        entry[4][head].append(float(row.suffices))
-        entry[5][head].append(row.gain)
-    for key, (prompt, group, source, task, suffices, gains) in prompts.items():
-        yield prompt, group, source, task, key, [_mean(s) for s in suffices], [_mean(g) for g in gains]
+        entry[1][head].append(float(row.suffices))
+        entry[2][head].append(row.gain)
+    for row, suffices, gains in prompts.values():
+        yield row, [_mean(s) for s in suffices], [_mean(g) for g in gains]
 
 
 def _mean(values: list[float]) -> float:

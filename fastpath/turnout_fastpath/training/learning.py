@@ -103,7 +103,7 @@ def learn(
     scores = mix(raw, dataset.outputs, calibrations.slopes, calibrations.intercepts)
     report("fitting on all training rows")
     fitted = fit(dataset, vectors, centres, settings=settings, nets=nets)
-    model = export_onnx(fitted.net, dataset.outputs, calibrations.slopes, calibrations.intercepts)
+    model = export_onnx(fitted, calibrations.slopes, calibrations.intercepts)
     learned = Learned(
         settings=settings,
         clusters=clusters,
@@ -120,7 +120,7 @@ def learn(
 def score(learned: Learned, dataset: Dataset, vectors: Floats) -> Floats:
     """(n, scores) of rows by the trainer's own arithmetic."""
     values = learned.fitted.ngrams.values(dataset.readings)
-    raw = learned.fitted.net.scores(net_inputs(dataset.readings, vectors, values, learned.centres))
+    raw = learned.fitted.raw(net_inputs(dataset.readings, vectors, values, learned.centres))
     return mix(raw, dataset.outputs, learned.calibrations.slopes, learned.calibrations.intercepts)
 
 

@@ -52,9 +52,14 @@ class Net:
     direct: Floats
     bias: Floats
 
+    def standardise(self, rows: Floats) -> Floats:
+        """(n, d) inputs as the layers read them."""
+        result: Floats = np.clip((rows - self.mean) * self.scale, -CLIP, CLIP)
+        return result
+
     def scores(self, rows: Floats) -> Floats:
         """(n, outputs): the class logits of each group, then binary logits, then values."""
-        x = np.clip((rows - self.mean) * self.scale, -CLIP, CLIP)
+        x = self.standardise(rows)
         hidden = np.maximum(x @ self.inner + self.inner_bias, 0)
         result: Floats = x @ self.direct + hidden @ self.outer + self.bias
         return result

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Outputs:
     """The layout for a number of tasks and heads.
 
-    Raw outputs: tasks, head logits by expert, the gate, the unfamiliar logit, gains by expert. Scores, which the engine
+    Raw outputs: tasks, head logits by expert, the gate, the unfamiliar logit, gains by expert, length. Scores, which the engine
     reads: tasks, head logits, gains, the unfamiliar logit.
 
     Attributes:
@@ -54,12 +54,27 @@ class Outputs:
     @property
     def everyday_gain(self) -> slice:
         """Raw gains of the expert for everyday requests."""
-        return slice(self.gate + 2 + self.n_heads, self.n_raw)
+        return slice(self.gate + 2 + self.n_heads, self.length)
+
+    @property
+    def length(self) -> int:
+        """Standardised length of the text."""
+        return self.gate + 2 + 2 * self.n_heads
 
     @property
     def n_raw(self) -> int:
         """Number of raw outputs."""
-        return self.gate + 2 + 2 * self.n_heads
+        return self.length + 1
+
+    @property
+    def by_experts(self) -> list[int]:
+        """Raw outputs of the experts for recorded scores."""
+        return [*range(self.n_raw)[self.public], *range(self.n_raw)[self.public_gain]]
+
+    @property
+    def by_net(self) -> list[int]:
+        """Raw outputs of the net, in its order; its kinds stand after the tasks."""
+        return sorted(set(range(self.length)) - set(self.by_experts))
 
     @property
     def logits(self) -> slice:

@@ -14,17 +14,17 @@ def fit_ridge(
     targets: Floats,
     weights: Floats,
     *,
-    penalty: float,
+    penalty: float | Floats,
     start: Floats | None = None,
     iterations: int = 40,
 ) -> Floats:
-    """Coefficients that minimise sum_i w_it (x_i . b_t - y_it)^2 + penalty * |b_t - start_t|^2, a column a target.
+    """Coefficients that minimise sum_i w_it (x_i . b_t - y_it)^2 + penalty_t * |b_t - start_t|^2, a column a target.
 
     Args:
         counts: (n, d) rows x_i.
         targets: (n, t).
         weights: (n, t); 0 where a row has no label for a target.
-        penalty: shared by all targets.
+        penalty: of all targets, or (t,) of each.
         start: (d, t) prior mean; None means 0.
         iterations: of conjugate gradients (Hestenes and Stiefel 1952), run for all targets side by side.
 

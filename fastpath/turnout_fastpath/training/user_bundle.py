@@ -295,6 +295,7 @@ def _dataset_rows(data: LabelledData, labels: TierLabels, weights: Reals) -> Ite
             suffices=labels.suffices[i].tolist(),
             gains=labels.gains[i].tolist(),
             weight=float(weights[i]),
+            kind=f"data:{data.sources[i]}".replace("/", " ") + f"/{data.categories[i]}",
         )
 
 
