@@ -10,6 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from turnout_fastpath.net cimport Net, net_run
 
+from turnout_fastpath.net import net_fits
 from turnout_fastpath.onnx_graph import find_net
 
 
@@ -113,7 +114,7 @@ cdef class Classifier:
         self.c.n_inputs = n_inputs
         self.c.n_outputs = n_outputs
         graph = find_net(model, input_name, output_name) if compiled else None
-        if graph is not None and graph.inner.shape[0] == n_inputs and len(graph.bias) == 3 * n_outputs:
+        if graph is not None and graph.inner.shape[0] == n_inputs and graph.n_scores == n_outputs and net_fits(graph):
             self.net = Net(graph)
             self.c.net = &self.net.c
         else:

@@ -5,6 +5,11 @@ import numpy.typing as npt
 
 from turnout_fastpath.onnx_graph import NetGraph
 
+def net_fits(graph: NetGraph) -> bool:
+    """Whether the kernel can run a net: at most 1,024 inputs and hidden units, 64 scores and shifts, 256 kinds, 512 experts,
+    each linear in the inputs.
+    """
+
 @final
 class Net:
     """The net that the trainer exports, with sums in one order on every processor."""
@@ -13,12 +18,12 @@ class Net:
         """Lays the weights out for the kernel.
 
         Raises:
-            ValueError: the net is larger than the kernel's 1,024 inputs, 1,024 hidden units or 64 columns.
+            ValueError: the net does not fit.
         """
 
     @property
     def n_inputs(self) -> int: ...
     @property
-    def n_columns(self) -> int: ...
+    def n_scores(self) -> int: ...
     def run(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """(n, n_columns) scores of (n, n_inputs) float32 rows."""
+        """(n, n_scores) scores of (n, n_inputs) float32 rows."""

@@ -38,7 +38,8 @@ cdef void join_experts(const net_t* net, float* own, const float* kinds, const f
     for i in range(1, net.n_kinds):
         peak = max(peak, kinds[i])
     for i in range(net.n_kinds):
-        grown[i] = exp(<double> kinds[i] - peak)
+        # Most kinds are out of the question: what is below e^-20 of the likeliest counts as nothing.
+        grown[i] = exp(<double> kinds[i] - peak) if kinds[i] > peak - 20 else 0
         total += grown[i]
     for i in range(net.n_kinds):
         shares[i] = <float> (grown[i] / total)
@@ -85,14 +86,12 @@ cdef int padded(Py_ssize_t width):
     return <int> ((width + 15) // 16 * 16)
 
 
-def check_sizes(graph):
-    """Raises ValueError if the net is larger than the kernel's memory."""
-    limits = {"inputs": (len(graph.mean), NET_MAX_INPUTS), "hidden units": (graph.inner.shape[1], NET_MAX_HIDDEN),
-              "scores": (graph.n_scores, NET_MAX_SCORES), "shifts": (len(graph.place), NET_MAX_SHIFTS),
-              "kinds": (len(graph.spread), NET_MAX_KINDS), "experts": (len(graph.collect), NET_MAX_EXPERTS)}
-    for name, (given, limit) in limits.items():
-        if given > limit:
-            raise ValueError(f"a net of {given} {name}, limit: {limit}")
+def net_fits(graph):
+    limits = ((len(graph.mean), NET_MAX_INPUTS), (graph.inner.shape[1], NET_MAX_HIDDEN),
+              (graph.n_scores, NET_MAX_SCORES), (len(graph.place), NET_MAX_SHIFTS),
+              (len(graph.spread), NET_MAX_KINDS), (len(graph.collect), NET_MAX_EXPERTS))
+    linear = not graph.outer[:, graph.outer.shape[1] - len(graph.collect):].any()
+    return linear and all(given <= limit for given, limit in limits)
 
 
 cdef object widened(array, int rows, int width):
@@ -104,14 +103,13 @@ cdef object widened(array, int rows, int width):
 
 cdef class Net:
     def __cinit__(self, graph not None):
-        check_sizes(graph)
+        if not net_fits(graph):
+            raise ValueError("the net does not fit the kernel")
         n_inputs, n_hidden = graph.inner.shape
         mixed = graph.direct.shape[1]
         hidden = padded(n_hidden)
         n_experts = len(graph.collect)
         outer = graph.outer[:, :mixed - n_experts]
-        if graph.outer[:, mixed - n_experts:].any():
-            raise ValueError("experts that are not linear in the inputs")
         first = numpy.zeros((n_inputs, hidden + padded(mixed)), numpy.float32)
         first[:, :n_hidden] = graph.inner
         first[:, hidden:hidden + mixed] = graph.direct

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 
 # Field numbers of onnx.proto3, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
 _MODEL_GRAPH = 7
@@ -22,7 +23,8 @@ _NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATOR, _NODE_ATTRIBUTE = 1, 2, 4, 5
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT = 1, 3
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
 _VALUE_NAME = 1
-_FLOAT = 1
+_FLOAT, _INT64 = 1, 7
+_DTYPES = {_FLOAT: "<f4", _INT64: "<i8"}
 
 # Each node's operator, inputs and outputs; capitals are constants.
 _NODES = (
@@ -33,23 +35,37 @@ _NODES = (
     ("Relu", ("hidden",), ("active",)),
     ("Gemm", ("active", "OUTER", "BIAS"), ("partial",)),
     ("Gemm", ("clipped", "DIRECT", "partial"), ("mixed",)),
-    ("Split", ("mixed",), ("base", "difference", "gate_logit")),
+    ("Split", ("mixed", "SIZES"), ("own", "gate_logit", "kind_logits", "expert")),
+    ("Softmax", ("kind_logits",), ("kinds",)),
+    ("MatMul", ("kinds", "SPREAD"), ("weight",)),
+    ("Mul", ("expert", "weight"), ("weighted",)),
+    ("Gemm", ("weighted", "COLLECT", "own"), ("joined",)),
+    ("Split", ("joined", "HALVES"), ("base", "difference")),
     ("Sigmoid", ("gate_logit",), ("gate",)),
     ("Mul", ("difference", "gate"), ("shift",)),
-    ("Add", ("base", "shift"), ("scores",)),
+    ("Gemm", ("shift", "PLACE", "base"), ("scores",)),
 )
+_BY_COLUMN = {"Split", "Softmax"}
 
 
 @dataclass(frozen=True)
 class NetGraph:
     """The constants of the exported graph.
 
+    With z the clipped, standardised inputs and a = relu(z @ inner + inner_bias):
+    [own | gate | kind | expert] = z @ direct + a @ outer + bias,
+    joined = own + (expert * (softmax(kind) @ spread)) @ collect,
+    scores = joined[:n_scores] + (joined[n_scores:] * sigmoid(gate)) @ place.
+
     Attributes:
         mean, scale: (inputs,) standardisation.
         low, high: bounds of a standardised input.
         inner, inner_bias: (inputs, hidden) and (hidden,).
-        outer, direct: (hidden, 3 * columns) and (inputs, 3 * columns): base, difference, gate.
-        bias: (3 * columns,).
+        outer, direct: (hidden, mixed) and (inputs, mixed); mixed = scores + 2 shifts + kinds + experts.
+        bias: (mixed,).
+        spread: (kinds, experts).
+        collect: (experts, scores + shifts).
+        place: (shifts, scores).
     """
 
     mean: Floats
@@ -61,6 +77,14 @@ class NetGraph:
     outer: Floats
     direct: Floats
     bias: Floats
+    spread: Floats
+    collect: Floats
+    place: Floats
+
+    @property
+    def n_scores(self) -> int:
+        """Columns of the model's output."""
+        return int(self.place.shape[1])
 
 
 class _OtherGraph(Exception):
@@ -89,7 +113,7 @@ def _read_graph(graph: memoryview, input_name: str, output_name: str) -> NetGrap
     if len(nodes) != len(_NODES):
         raise _OtherGraph
     for (operator, inputs, outputs, attributes), pattern in zip(nodes, _NODES, strict=True):
-        if operator != pattern[0] or attributes != ({"axis": 1} if operator == "Split" else {}):
+        if operator != pattern[0] or attributes != ({"axis": 1} if operator in _BY_COLUMN else {}):
             raise _OtherGraph
         if len(inputs) != len(pattern[1]) or len(outputs) != len(pattern[2]):
             raise _OtherGraph
@@ -103,14 +127,17 @@ def _read_graph(graph: memoryview, input_name: str, output_name: str) -> NetGrap
     return _check_shapes(constants)
 
 
-def _check_shapes(constants: dict[str, Floats | None]) -> NetGraph:
+def _check_shapes(constants: dict[str, Array | None]) -> NetGraph:
     found = {role: value for role, value in constants.items() if value is not None}
     if len(found) != len(constants):
         raise _OtherGraph
-    inner, outer = found["INNER"], found["OUTER"]
-    if inner.ndim != 2 or outer.ndim != 2 or outer.shape[1] % 3:
+    if any((value.dtype == np.int64) != (role in ("SIZES", "HALVES")) for role, value in found.items()):
         raise _OtherGraph
-    (inputs, hidden), mixed = inner.shape, outer.shape[1]
+    if any(found[role].ndim != 2 for role in ("INNER", "SPREAD", "PLACE")):
+        raise _OtherGraph
+    (inputs, hidden), (kinds, experts) = found["INNER"].shape, found["SPREAD"].shape
+    shifts, scores = found["PLACE"].shape
+    mixed = scores + 2 * shifts + kinds + experts
     shapes = {
         "MEAN": (inputs,),
         "SCALE": (inputs,),
@@ -120,19 +147,27 @@ def _check_shapes(constants: dict[str, Floats | None]) -> NetGraph:
         "OUTER": (hidden, mixed),
         "DIRECT": (inputs, mixed),
         "BIAS": (mixed,),
+        "COLLECT": (experts, scores + shifts),
     }
     if any(found[role].shape != shape for role, shape in shapes.items()):
+        raise _OtherGraph
+    if found["SIZES"].tolist() != [scores + shifts, shifts, kinds, experts]:
+        raise _OtherGraph
+    if found["HALVES"].tolist() != [scores, shifts] or not kinds or not experts:
         raise _OtherGraph
     return NetGraph(
         found["MEAN"],
         found["SCALE"],
         float(found["LOW"]),
         float(found["HIGH"]),
-        inner,
+        found["INNER"],
         found["INNER_BIAS"],
-        outer,
+        found["OUTER"],
         found["DIRECT"],
         found["BIAS"],
+        found["SPREAD"],
+        found["COLLECT"],
+        found["PLACE"],
     )
 
 
@@ -150,18 +185,22 @@ def _read_node(node: memoryview) -> tuple[str, tuple[str, ...], tuple[str, ...],
     return _text(_only(fields, _NODE_OPERATOR)), inputs, outputs, attributes
 
 
-def _read_tensor(tensor: memoryview) -> tuple[str, Floats]:
+def _read_tensor(tensor: memoryview) -> tuple[str, Array]:
     fields = list(_fields(tensor))
     dims: list[int] = []
     for number, value in fields:
         if number == _TENSOR_DIMS:
             dims.extend([value] if isinstance(value, int) else _varints(value))
-    if _only(fields, _TENSOR_TYPE) != _FLOAT:
+    dtype = _DTYPES.get(_only(fields, _TENSOR_TYPE))
+    if dtype is None:
         raise _OtherGraph
-    values = np.frombuffer(_only(fields, _TENSOR_RAW), "<f4")
+    raw = _only(fields, _TENSOR_RAW)
+    if not isinstance(raw, memoryview) or len(raw) % np.dtype(dtype).itemsize:
+        raise _OtherGraph
+    values = np.frombuffer(raw, dtype)
     if values.size != int(np.prod(dims)):
         raise _OtherGraph
-    return _text(_only(fields, _TENSOR_NAME)), values.reshape(dims).astype(np.float32)
+    return _text(_only(fields, _TENSOR_NAME)), values.reshape(dims).astype(dtype[1:])
 
 
 def _only(fields: Any, number: int) -> Any:

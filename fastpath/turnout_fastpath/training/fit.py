@@ -44,7 +44,7 @@ GAIN_GATE_SHIFT = -3.0
 LENGTH_GAIN = 0.15
 LENGTH_FEATURE = "bytes"
 NGRAM_FOLDS = 5
-NETS = 3
+NETS = 1
 SETTINGS = NetSettings()
 # An everyday row weighs this many public prompts: there are five times fewer of them.
 EVERYDAY_WEIGHT = 3.0

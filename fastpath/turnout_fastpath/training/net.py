@@ -83,7 +83,7 @@ def merge(nets: list[Net]) -> Net:
 class NetSettings:
     """How a net is fitted."""
 
-    hidden: int = 32
+    hidden: int = 64
     epochs: int = 30
     batch: int = 256
     rate: float = 3e-3
