@@ -3,7 +3,7 @@ PYTHON ?= python
 STUBS ?= clients/python
 PROTOS = $(wildcard proto/turnout/v1/*.proto)
 
-.PHONY: help stubs baseline build debug clean lint types test litellm
+.PHONY: help stubs baseline build debug clean lint types test load litellm
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -38,6 +38,9 @@ types: ## static types
 
 test: ## the tests
 	$(PYTHON) -m pytest
+
+load: ## build the load generator and the compiled arms of the load tests
+	$(MAKE) -C bench/load/arms
 
 # A place of its own: the proxy pins versions that the project does not.
 build/litellm/bin/litellm:

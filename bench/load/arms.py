@@ -77,7 +77,9 @@ def check_answers(
         if name in (TURNOUT, MAIN_PORT):
             for number, (answer, digest) in enumerate(zip(answers, digests, strict=True)):
                 if answer.digest != digest:
-                    raise WrongAnswerError(f"{name}, prompt {number}: digest {answer.digest}, in process {digest}")
+                    raise WrongAnswerError(
+                        f"{name}, prompt {number}: digest {answer.digest}, in process {digest}"
+                    )
         elif any(answer != echoed for answer in answers):
             raise WrongAnswerError(f"{name}: not the answer that it was given")
 

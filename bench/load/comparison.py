@@ -318,11 +318,18 @@ def print_summary(result: Mapping[str, Any]) -> None:
         _print_row(f"{cell['class']}, {cell['fraction']:g} of saturation", cell["arm"], cell)
     for tool, rows in result["witnesses"].items():
         for name, row in rows.items():
-            print(f"{tool:8} {name:15} {row['calls_per_s']:9.0f}/s  p50 {row['p50_us']:.0f} p99 {row['p99_us']:.0f} us")
+            print(
+                f"{tool:8} {name:15} {row['calls_per_s']:9.0f}/s  p50 {row['p50_us']:.0f} p99 {row['p99_us']:.0f} us"
+            )
     for name, row in result["memory"].items():
         print(f"memory   {name:15} {row['start_mb']} MB at the start, {row['end_mb']} at the end")
 
 
 def _print_row(where: str, name: str, row: Mapping[str, Any]) -> None:
-    times = "".join(f"{row[key]:10.0f}" if row[key] is not None else "         -" for key in ("p50_us", "p99_us", "p999_us"))
-    print(f"{where:40} {name:13} {row['good_per_s']:9.0f} {row['server_cpu_us']:7.1f}{times}  {row['own_core_share']:4.2f}")
+    times = "".join(
+        f"{row[key]:10.0f}" if row[key] is not None else "         -"
+        for key in ("p50_us", "p99_us", "p999_us")
+    )
+    print(
+        f"{where:40} {name:13} {row['good_per_s']:9.0f} {row['server_cpu_us']:7.1f}{times}  {row['own_core_share']:4.2f}"
+    )

@@ -39,9 +39,7 @@ def describe(load: Load) -> dict[str, Any]:
 
 
 def _quantiles(latency: Histogram) -> dict[str, float | None]:
-    return {
-        name: figure(latency.quantile_us(q)) if latency.count else None for name, q in QUANTILES.items()
-    }
+    return {name: figure(latency.quantile_us(q)) if latency.count else None for name, q in QUANTILES.items()}
 
 
 def summarise(loads: Sequence[Load]) -> dict[str, Any]:

@@ -91,7 +91,9 @@ def write_requests(path: Path, prompts: Iterable[str]) -> int:
     return round(sum(map(len, frames)) / len(frames))
 
 
-def command_of(host: str, port: int, requests: Path, shape: Shape, *, pid: int = 0, seed: int = 1) -> list[str]:
+def command_of(
+    host: str, port: int, requests: Path, shape: Shape, *, pid: int = 0, seed: int = 1
+) -> list[str]:
     """The command line of a run.
 
     Raises:

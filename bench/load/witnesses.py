@@ -30,7 +30,9 @@ GHZ_CONCURRENCY = 64
 TIMEOUT_S = 60
 
 
-def run_h2load(server: Server, prompt: str, folder: Path, *, clients: int, streams: int, calls: int) -> dict[str, Any]:
+def run_h2load(
+    server: Server, prompt: str, folder: Path, *, clients: int, streams: int, calls: int
+) -> dict[str, Any]:
     """Calls a second and CPU of one body over and over, closed loop.
 
     Raises:
@@ -52,8 +54,9 @@ def run_h2load(server: Server, prompt: str, folder: Path, *, clients: int, strea
 
 
 def write_data(path: Path, prompts: Sequence[str]) -> None:
-    """ghz's file of data: its calls take the messages in turn."""
-    path.write_text(json.dumps([{"prompt": prompt} for prompt in prompts]), encoding="utf-8")
+    """ghz's file of data: its calls take the messages in turn. It reads each as a Go template."""
+    literal = [{"prompt": prompt.replace("{{", "{{`{{`}}")} for prompt in prompts]
+    path.write_text(json.dumps(literal), encoding="utf-8")
 
 
 def write_protoset(path: Path) -> None:
