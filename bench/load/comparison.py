@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from google.rpc.error_details_pb2 import RetryInfo
-from google.rpc.status_pb2 import Status
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from bench.load.arms import ARMS, BARE, CPP, SIZE_TOLERANCE_BYTES, TURNOUT, resident_mb, serving
 from bench.load.figures import summarise
@@ -290,7 +290,7 @@ def _run_witnesses(
     """h2load over all arms with one body, ghz over the decision port and two echoes with all prompts."""
     arms = find_closed(closed, TWENTY_WORDS, MANY)["arms"]
     connections, streams = MANY
-    h2load = {
+    one_body = {
         name: run_h2load(
             server,
             classes[TWENTY_WORDS][0],
@@ -301,11 +301,28 @@ def _run_witnesses(
         )
         for name, server in servers.items()
     }
+    # At half of saturation, where h2load holds its schedule.
+    rated = {
+        name: run_h2load(
+            servers[name],
+            classes[TWENTY_WORDS][0],
+            folder,
+            clients=connections,
+            streams=OPEN_STREAMS,
+            calls=max(64, round(HALF * arms[name]["good_per_s"] * plan.open_seconds)),
+            rate=max(64.0, round(HALF * arms[name]["good_per_s"])),
+        )
+        for name in (TURNOUT, BARE, CPP)
+    }
     ghz = {
         name: run_ghz(servers[name], classes[MIXED], folder, seconds=plan.open_seconds)
         for name in (TURNOUT, BARE, CPP)
     }
-    return {"h2load": h2load, "ghz": {name: row for name, row in ghz.items() if row is not None}}
+    return {
+        "h2load": one_body,
+        "h2load --rps": rated,
+        "ghz": {name: row for name, row in ghz.items() if row is not None},
+    }
 
 
 def print_summary(result: Mapping[str, Any]) -> None:

@@ -90,26 +90,6 @@ class Histogram:
         low, high = bounds_of(int(np.searchsorted(np.cumsum(self.counts), rank)))
         return min((low + high - 1) / 2, self.max_ns) / 1000
 
-    def corrected(self, interval_ns: int) -> Histogram:
-        """What a closed loop that meant to call every `interval_ns` would have seen, had it not waited for answers.
-
-        A call of n intervals held back n - 1 others, which would have waited one interval less each (Gil Tene,
-        "How not to measure latency": HdrHistogram's correction by the expected interval).
-
-        Raises:
-            ValueError: the interval is not positive.
-        """
-        if interval_ns <= 0:
-            raise ValueError(f"interval of {interval_ns} ns, must be more than 0")
-        result = Histogram(self.counts.copy(), self.max_ns)
-        for bucket in np.flatnonzero(self.counts):
-            low, high = bounds_of(int(bucket))
-            missing = (low + high - 1) // 2 - interval_ns
-            while missing >= interval_ns:
-                result.counts[bucket_of(missing)] += self.counts[bucket]
-                missing -= interval_ns
-        return result
-
     def sparse(self) -> list[list[int]]:
         """Buckets that are not empty, with their counts."""
         return [[int(bucket), int(self.counts[bucket])] for bucket in np.flatnonzero(self.counts)]

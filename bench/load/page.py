@@ -23,7 +23,7 @@ The decision port under load, beside servers that decide nothing, each given the
 The last line asks any server of `turnout.v1.RoutingService` over cleartext HTTP/2, finds what it can do, and goes on to
 rates beneath and beyond that. It takes `--metrics URL` for coverage, `--pid` for CPU and memory of a process of this
 machine, `--connections`, `--streams`, `--rate`, `--seconds`, and `--prompts FILE`, a JSON Lines file with a `prompt`
-each line. It needs the generator alone: `make -C bench/load/arms ../../../build/load/generator`.
+each line. It needs the generator alone: `make generator`.
 
 ## How it is measured
 
@@ -34,8 +34,8 @@ each line. It needs the generator alone: `make -C bench/load/arms ../../../build
   the share of a core that it used, and where that nears 1, the server is not at its limit, but the generator is.
 - Closed loop: so many connections times so many calls under way. Open loop: calls are due at random times (Poisson) at
   a rate; latency runs from when a call was due, sent or not. What was due and never answered counts with the time that
-  it waited. So there is no coordinated omission to correct. ghz times calls from when they were sent: its histogram is
-  corrected by the expected interval.
+  it waited: there is no coordinated omission to correct. h2load and ghz time calls from when they were sent; to that is
+  added how late they were sent by their own schedule.
 - Saturation is what an arm does in closed loop at 8 x 8. Fractions of it are of the arm's own.
 - Histograms are full, buckets within 1/128 of their value. p50, p90, p99: median of the rounds; p99.9: of all rounds'
   calls together.
@@ -123,7 +123,10 @@ def _open(result: Mapping[str, Any]) -> Iterator[str]:
 
 def _witnesses(result: Mapping[str, Any]) -> Iterator[str]:
     yield "### Witnesses\n"
-    yield "h2load repeats one 20-word body, closed loop, 8 x 8; ghz takes the mixed prompts in turn at a fixed rate.\n"
+    yield (
+        "h2load repeats one 20-word body: in closed loop at 8 x 8, and with `--rps` in open loop at half of saturation; "
+        "ghz takes the mixed prompts in turn, in open loop at a fixed rate.\n"
+    )
     yield "| tool | arm | calls/s | CPU µs | p50 µs | p99 µs | its share of a core |"
     yield "|---|---|--:|--:|--:|--:|--:|"
     for tool, rows in result["witnesses"].items():

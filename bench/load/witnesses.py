@@ -7,19 +7,21 @@ rate that it can hold.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from turnout.v1 import routing_pb2
 
 from bench import h2load
 from bench.h2load import LoadError
-from bench.load.histogram import Histogram
+from bench.omission import from_due
 from bench.sampling import figure, quantile
 from bench.servers import Server
 
@@ -31,9 +33,9 @@ TIMEOUT_S = 60
 
 
 def run_h2load(
-    server: Server, prompt: str, folder: Path, *, clients: int, streams: int, calls: int
+    server: Server, prompt: str, folder: Path, *, clients: int, streams: int, calls: int, rate: float = 0.0
 ) -> dict[str, Any]:
-    """Calls a second and CPU of one body over and over, closed loop.
+    """Calls a second and CPU of one body over and over, in closed loop or at a rate.
 
     Raises:
         LoadError: a call failed.
@@ -41,10 +43,11 @@ def run_h2load(
     body = folder / "h2load.bin"
     body.write_bytes(h2load.frame(routing_pb2.RouteRequest(prompt=prompt).SerializeToString()))
     cpu_ns = server.cpu_ns()
-    done = h2load.drive(server.port, body, calls=calls, clients=clients, streams=streams)
+    done = h2load.drive(server.port, body, calls=calls, clients=clients, streams=streams, rate=rate)
     cpu_ns = server.cpu_ns() - cpu_ns
     return {
         "calls": done.calls,
+        "rate": rate,
         "calls_per_s": figure(done.calls_per_s),
         "server_cpu_us": figure(cpu_ns / done.calls / 1000),
         "own_core_share": figure(done.own_cpu_s / done.seconds),
@@ -54,7 +57,7 @@ def run_h2load(
 
 
 def write_data(path: Path, prompts: Sequence[str]) -> None:
-    """ghz's file of data: its calls take the messages in turn. It reads each as a Go template."""
+    """A file of data for ghz, whose calls take the messages in turn. It reads each as a Go template."""
     literal = [{"prompt": prompt.replace("{{", "{{`{{`}}")} for prompt in prompts]
     path.write_text(json.dumps(literal), encoding="utf-8")
 
@@ -101,8 +104,7 @@ def run_ghz(server: Server, prompts: Sequence[str], folder: Path, *, seconds: fl
 def read_ghz(output: str, calls: int) -> dict[str, Any]:
     """Reads ghz's report.
 
-    ghz times a call from when it was sent, so its latencies are corrected by the interval at which each of its workers
-    was to send.
+    It times a call from when it was sent; latencies here run from when it was due.
 
     Raises:
         LoadError: a call failed.
@@ -111,15 +113,23 @@ def read_ghz(output: str, calls: int) -> dict[str, Any]:
     codes = said.get("statusCodeDistribution") or {}
     if codes != {"OK": calls}:
         raise LoadError(f"ghz: {calls} calls, by status {codes}")
-    times = Histogram.of(int(each["latency"]) for each in said["details"])
-    corrected = times.corrected(round(GHZ_CONCURRENCY / GHZ_RATE * 1e9))
+    latencies = np.array([each["latency"] for each in said["details"]], np.float64) / 1000
+    # A call's time stamp is that of its end.
+    ends = np.array([_read_time_us(each["timestamp"]) for each in said["details"]])
+    ascending = np.sort(from_due(ends - latencies, latencies, GHZ_RATE))
+    quantiles = {"p50_us": 0.5, "p90_us": 0.9, "p99_us": 0.99, "p999_us": 0.999}
     return {
         "calls": calls,
         "rate": GHZ_RATE,
         "calls_per_s": figure(float(said["rps"])),
-        **{
-            f"{name}_us": figure(corrected.quantile_us(q))
-            for name, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))
-        },
-        "uncorrected_p99_us": figure(times.quantile_us(0.99)),
+        **{name: figure(quantile(ascending, q)) for name, q in quantiles.items()},
+        "p99_from_sending_us": figure(quantile(np.sort(latencies), 0.99)),
     }
+
+
+def _read_time_us(text: str) -> float:
+    """Microseconds within a day, of an RFC 3339 time with up to nine decimals; runs last seconds."""
+    found = re.search(r"T(\d\d):(\d\d):(\d\d(?:\.\d+)?)", text)
+    if found is None:
+        raise LoadError(f"ghz: {text!r} is no time")
+    return (int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])) * 1e6

@@ -85,7 +85,7 @@ static int connection_send(connection_t *connection, int epoll) {
   return 0;
 }
 
-static void connection_open(int listener, int epoll, nghttp2_session_callbacks *callbacks) {
+static void connection_open(int listener, int epoll, nghttp2_session_callbacks *callbacks, nghttp2_option *option) {
   nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, MAX_STREAMS},
                                        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20}};
   connection_t *connection = calloc(1, sizeof *connection);
@@ -98,14 +98,14 @@ static void connection_open(int listener, int epoll, nghttp2_session_callbacks *
     return;
   }
   setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  if (nghttp2_session_server_new(&connection->session, callbacks, connection)) exit(1);
+  if (nghttp2_session_server_new2(&connection->session, callbacks, connection, option)) exit(1);
   nghttp2_submit_settings(connection->session, 0, settings, 2);
   nghttp2_session_set_local_window_size(connection->session, 0, 0, 8 << 20);
   epoll_ctl(epoll, EPOLL_CTL_ADD, connection->fd, &event);
   connection_send(connection, epoll);
 }
 
-static void serve(int listener, nghttp2_session_callbacks *callbacks) {
+static void serve(int listener, nghttp2_session_callbacks *callbacks, nghttp2_option *option) {
   static uint8_t memory[READ_BYTES];
   struct epoll_event events[MAX_EVENTS], event = {.events = EPOLLIN, .data.ptr = NULL};
   int epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -115,7 +115,7 @@ static void serve(int listener, nghttp2_session_callbacks *callbacks) {
     for (int i = 0; i < n; i++) {
       connection_t *connection = events[i].data.ptr;
       if (!connection) {
-        connection_open(listener, epoll, callbacks);
+        connection_open(listener, epoll, callbacks, option);
         continue;
       }
       if (events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
@@ -135,6 +135,7 @@ int main(int n, char **words) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   socklen_t size = sizeof address;
   nghttp2_session_callbacks *callbacks;
+  nghttp2_option *option;
   FILE *file = n == 2 ? fopen(words[1], "rb") : NULL;
   int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   uint32_t length;
@@ -145,10 +146,13 @@ int main(int n, char **words) {
   length = htonl(length);
   memcpy(answer + 1, &length, 4);
   if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 1024) ||
-      getsockname(listener, (struct sockaddr *)&address, &size) || nghttp2_session_callbacks_new(&callbacks))
+      getsockname(listener, (struct sockaddr *)&address, &size) || nghttp2_session_callbacks_new(&callbacks) ||
+      nghttp2_option_new(&option))
     return perror("nghttp2_echo"), 1;
+  /* As the decision port has it: no memory of closed streams for the sake of priorities. */
+  nghttp2_option_set_no_closed_streams(option, 1);
   nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
   printf("{\"port\": %d}\n", ntohs(address.sin_port));
   fflush(stdout);
-  serve(listener, callbacks);
+  serve(listener, callbacks, option);
 }
