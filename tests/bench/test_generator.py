@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.h2load import LoadError
 from bench.load import generator
 from bench.load.generator import Shape, command_of, drive, read_load, write_requests
 from bench.load.histogram import bounds_of
@@ -59,7 +60,7 @@ def requests(tmp_path: Path) -> Path:
 def test_every_call_is_accounted_for(echo: Server, requests: Path, rate: float) -> None:
     load = drive("127.0.0.1", echo.port, requests, Shape(2, 50, 0.2, rate), pid=echo.pid)
     assert load.statuses == {"0": load.sent}
-    assert (load.failed, load.unanswered) == (0, 0)
+    assert (load.failed, load.unanswered, load.unsent) == (0, 0, 0)
     assert load.message_bytes == len(MESSAGE)
     assert load.server_cpu_us > 0
     # The three bodies in turn: a whole number of cycles, and at most two more.
@@ -120,7 +121,7 @@ def test_a_server_that_never_answers_leaves_calls_unanswered(
 
 def test_no_server_is_named(built: Path, requests: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generator, "BUILD", built)
-    with pytest.raises(generator.LoadError, match="nobody listens there"):
+    with pytest.raises(LoadError, match="nobody listens there"):
         drive("127.0.0.1", 1, requests, Shape(1, 1, 0.1))
 
 
@@ -128,7 +129,7 @@ def test_without_the_program_the_message_says_how_to_build_it(
     tmp_path: Path, requests: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generator, "BUILD", tmp_path)
-    with pytest.raises(generator.LoadError, match="make -C bench/load/arms"):
+    with pytest.raises(LoadError, match="make -C bench/load/arms"):
         drive("127.0.0.1", 1, requests, Shape(1, 1, 0.1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -23,7 +24,7 @@ def test_a_time_lies_within_its_bucket(ns: int) -> None:
 def test_buckets_leave_no_gap() -> None:
     edges = [bounds_of(bucket) for bucket in range(BUCKETS)]
     assert edges[0][0] == 0 and edges[-1][1] == 1 << VALUE_BITS
-    assert all(high == low for (_, high), (low, _) in zip(edges, edges[1:], strict=False))
+    assert all(high == low for (_, high), (low, _) in itertools.pairwise(edges))
 
 
 def test_what_is_too_long_counts_as_the_longest() -> None:

@@ -160,5 +160,5 @@ def test_other_targets_are_refused(target: str) -> None:
 def test_prompt_files_name_the_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text(text)
-    with pytest.raises(LoadError, match="prompts.jsonl"):
+    with pytest.raises(LoadError, match=r"prompts\.jsonl"):
         read_prompts(path)

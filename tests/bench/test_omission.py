@@ -23,7 +23,7 @@ def test_each_call_counts_from_its_place_in_the_schedule(calls: list[tuple[int, 
 
 
 def test_a_generator_that_keeps_its_schedule_is_left_as_it_is() -> None:
-    starts = np.arange(10) * 1000.0
+    starts = np.arange(10, dtype=np.float64) * 1000.0
     assert (from_due(starts, np.full(10, 7.0), 1000.0) == 7.0).all()
 
 

@@ -313,6 +313,15 @@ static connection_t *find_free(void) {
   return NULL;
 }
 
+/* Sends what is due, as far as streams are free. */
+static void send_due(uint64_t *due, uint64_t now) {
+  connection_t *connection;
+  while (*due <= now && *due < end_ns && (connection = find_free())) {
+    call_start(connection, *due, now);
+    *due += draw_gap_ns();
+  }
+}
+
 static void run(int epoll) {
   struct epoll_event events[MAX_EVENTS];
   uint8_t *memory = allocate(READ_BYTES, 1);
@@ -330,12 +339,8 @@ static void run(int epoll) {
   while (n_alive && now < stop_ns && (is_sending || in_flight)) {
     uint64_t next = is_sending ? (state ? end_ns : window_ns) : stop_ns;
     struct timespec wait = {0, 0};
-    connection_t *connection = NULL;
     if (options.rate && is_sending) {
-      while (due <= now && due < end_ns && (connection = find_free())) {
-        call_start(connection, due, now);
-        due += draw_gap_ns();
-      }
+      send_due(&due, now);
       if (due > now && due < next) next = due;
     }
     for (int i = 0; i < options.connections; i++)
@@ -347,7 +352,7 @@ static void run(int epoll) {
     }
     int n = epoll_pwait2(epoll, events, MAX_EVENTS, &wait, NULL);
     for (int i = 0; i < n; i++) {
-      connection = events[i].data.ptr;
+      connection_t *connection = events[i].data.ptr;
       if (connection->is_dead) continue;
       if (events[i].events & EPOLLOUT) connection_send(connection, epoll);
       if (events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)) connection_read(connection, memory);
@@ -362,6 +367,7 @@ static void run(int epoll) {
       state = 2;
       cpu_end = options.pid ? clock_ns(server) : 0;
       own_end = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+      if (options.rate) send_due(&due, now);
       is_sending = 0;
     }
   }
