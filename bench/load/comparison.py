@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +209,7 @@ def _ratios(loads: Mapping[str, Sequence[Load]], others: Sequence[str], value: A
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Measures everything; five minutes, about 40 seconds if `quick`.
+    """Measures everything; five minutes, about one if `quick`.
 
     Raises:
         WrongAnswerError: an answer is wrong, or counts do not add up; nothing is reported then.
@@ -239,7 +239,7 @@ def run(*, quick: bool) -> dict[str, Any]:
         "machine": machine,
         "prompts": prompts.describe(),
         "request_bytes": sizes,
-        "plan": replace(plan).__dict__,
+        "plan": asdict(plan),
         "memory": memory,
         "closed": closed,
         "open": opened,

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.h2load import LoadError
-from bench.load.comparison import FRACTIONS, add_coverage
+from bench.load.comparison import FRACTIONS, OPEN_STREAMS, add_coverage
 from bench.load.figures import summarise
 from bench.load.generator import Load, Shape, drive, write_requests
 from bench.load.metrics import Coverage, difference, fetch_coverage
 from bench.prompts import MIXED, data_folder, load_prompts
 
 PROMPTS = 256
-# Outstanding calls in open loop are bounded by this many times the closed loop's.
-OPEN_STREAMS = 500
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
