@@ -3,7 +3,7 @@ PYTHON ?= python
 STUBS ?= clients/python
 PROTOS = $(wildcard proto/turnout/v1/*.proto)
 
-.PHONY: help stubs baseline build debug clean lint types test litellm
+.PHONY: help stubs baseline build debug clean lint types test load generator litellm
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -39,6 +39,12 @@ types: ## static types
 
 test: ## the tests
 	$(PYTHON) -m pytest
+
+load: ## build the load generator and the compiled arms of the load tests
+	$(MAKE) -C bench/load/arms
+
+generator: ## build the load generator alone
+	$(MAKE) -C bench/load/arms ../../../build/load/generator
 
 # A place of its own: the proxy pins versions that the project does not.
 build/litellm/bin/litellm:

@@ -1,4 +1,4 @@
-"""The command line: `python -m bench kernels|peers|rpc|instructions|all|report`."""
+"""The command line: `python -m bench kernels|peers|rpc|instructions|load|all|report`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ BENCHES = {
     "peers": "model2vec and Hugging Face tokenizers on the same prompts",
     "rpc": "Route beside a grpcio echo, driven by h2load",
     "instructions": "instructions of a decision, counted by callgrind",
+    "load": "the decision port under load beside echoes, closed and open loop",
 }
 
 
@@ -41,6 +42,10 @@ def make_parser() -> argparse.ArgumentParser:
     for name, meaning in {**BENCHES, "all": "all of them, one after the other"}.items():
         command = commands.add_parser(name, help=meaning)
         command.add_argument("--quick", action="store_true", help=quick_help)
+        if name == "load":
+            from bench.load.deployment import add_options
+
+            add_options(command)
         if name == "instructions":
             command.add_argument(
                 "--check", action="store_true", help="fail if a decision costs more than before"
@@ -74,6 +79,29 @@ def report_results(options: argparse.Namespace) -> int:
     return 0
 
 
+def load_target(options: argparse.Namespace) -> int:
+    """Loads a user's own deployment; returns the exit code."""
+    from bench.h2load import LoadError
+    from bench.load.deployment import run_target
+
+    try:
+        run_target(options)
+    except (LoadError, OSError, ValueError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def write_page(result: dict[str, Any], quick: bool) -> None:
+    """Writes the page of the load tests with its plots; that of a smoke run lies with its result."""
+    from bench.load.page import compose_files
+    from bench.report import write_report
+
+    docs = folder_of(quick) if quick else REPOSITORY / "docs"
+    write_report(compose_files(result, docs / "load.md", docs / "plots"))
+    print(f"wrote {docs / 'load.md'}")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
     options = make_parser().parse_args(arguments)
@@ -83,7 +111,11 @@ def main(arguments: list[str] | None = None) -> int:
         for name in BENCHES:
             run_bench(name, options.quick)
         return 0
+    if options.command == "load" and options.target:
+        return load_target(options)
     module, result = run_bench(options.command, options.quick)
+    if options.command == "load":
+        write_page(result, options.quick)
     if options.command == "instructions":
         if options.write_baseline:
             module.write_baseline(result)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench import targets
 from bench.instructions import TOLERANCE
+from bench.load.arms import BARE, TURNOUT
+from bench.load.comparison import HALF, MANY, ONE, TWICE, find_closed
 
 Result = Mapping[str, Any]
 
@@ -43,6 +46,7 @@ def list_claims(results: Mapping[str, Result]) -> list[Claim]:
         "peers": _peers,
         "rpc": _rpc,
         "instructions": _instructions,
+        "load": _load,
     }
     return [claim for bench, make in makers.items() if bench in results for claim in make(results[bench])]
 
@@ -199,12 +203,67 @@ def _instructions(result: Result) -> Iterator[Claim]:
     )
 
 
+def _load(result: Result) -> Iterator[Claim]:
+    for prompt_class, bars in targets.PORT_CALLS.items():
+        cell = find_closed(result["closed"], prompt_class, MANY)
+        ratios = [cell["calls_ratio"][arm]["median"] for arm in bars]
+        yield Claim(
+            f"decisions a second of the decision port, one thread, {prompt_class}, 8 x 8 calls under way, over a "
+            f"{_slashed(bars)}",
+            f"{_slashed(map(_short, ratios))} ({cell['arms'][TURNOUT]['good_per_s']:,.0f}/s)",
+            f"at least {_slashed(map(_short, bars.values()))}",
+            all(ratio >= bar for ratio, bar in zip(ratios, bars.values(), strict=True)),
+            "load",
+        )
+    added = [
+        find_closed(result["closed"], name, ONE)["p50_difference_us"][BARE]["median"]
+        for name in targets.PORT_P50_US
+    ]
+    yield Claim(
+        f"p50 of the decision port beyond a bare nghttp2 echo's, one call at a time, {_slashed(targets.PORT_P50_US)}",
+        f"{_slashed(map(_short, added))} µs",
+        f"at most {_slashed(map(_short, targets.PORT_P50_US.values()))} µs",
+        all(us <= bar for us, bar in zip(added, targets.PORT_P50_US.values(), strict=True)),
+        "load",
+    )
+    classes = list(dict.fromkeys(cell["class"] for cell in result["open"]))
+    cells = [cell for cell in result["open"] if cell["arm"] == TURNOUT]
+    half = [cell for name in classes for cell in cells if cell["class"] == name and cell["fraction"] == HALF]
+    # Nothing answered is no figure, and holds no bar.
+    p99, p999 = ([cell[key] or math.inf for cell in half] for key in ("p99_us", "p999_us"))
+    yield Claim(
+        f"p99 at half of saturation, open loop, from when a call was due, {_slashed(classes)}",
+        f"{_slashed(map(_short, p99))} µs (p99.9 {_slashed(map(_short, p999))} µs)",
+        f"under {_short(targets.PORT_P99_US)} µs",
+        all(us < targets.PORT_P99_US for us in p99),
+        "load",
+    )
+    shares, shed = [], []
+    for name in classes:
+        mine = [cell for cell in cells if cell["class"] == name]
+        closed = find_closed(result["closed"], name, MANY)["arms"][TURNOUT]["good_per_s"]
+        peak = max(closed, *(cell["good_per_s"] for cell in mine))
+        [twice] = [cell for cell in mine if cell["fraction"] == TWICE]
+        shares.append(twice["good_per_s"] / peak)
+        shed.append(twice["shed_per_s"] / twice["rate"])
+    yield Claim(
+        f"goodput at twice the saturation, of the peak, {_slashed(classes)}",
+        f"{_slashed(f'{share:.0%}' for share in shares)} "
+        f"({_slashed(f'{share:.0%}' for share in shed)} of what was due refused with RetryInfo)",
+        f"at least {targets.GOODPUT_SHARE:.0%}",
+        all(share >= targets.GOODPUT_SHARE for share in shares),
+        "load",
+    )
+
+
 def _slashed(parts: Iterator[str] | Sequence[str] | Mapping[str, Any] | Any) -> str:
     return " / ".join(parts)
 
 
 def _short(value: float) -> str:
     """Three significant digits, without an exponent."""
+    if math.isinf(value):
+        return "∞"
     if value >= 100:
         return f"{float(f'{value:.3g}'):,.0f}"
     return f"{float(f'{value:.3g}'):g}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.omission import from_due
 from bench.sampling import Floats
 
 ROUTE_PATH = "/turnout.v1.RoutingService/Route"
@@ -53,8 +54,8 @@ def frame(message: bytes) -> bytes:
     return struct.pack(">BI", 0, len(message)) + message
 
 
-def drive(port: int, body: Path, *, calls: int, clients: int, streams: int) -> Run:
-    """Makes `calls` calls in a closed loop.
+def drive(port: int, body: Path, *, calls: int, clients: int, streams: int, rate: float = 0.0) -> Run:
+    """Makes `calls` calls in a closed loop, or at a rate.
 
     Args:
         port: of the server, on 127.0.0.1.
@@ -62,6 +63,7 @@ def drive(port: int, body: Path, *, calls: int, clients: int, streams: int) -> R
         calls: at least `clients`.
         clients: connections.
         streams: calls under way at once on each connection.
+        rate: calls a second, over all connections; 0 means a closed loop. Latencies then run from when calls were due.
 
     Raises:
         LoadError: h2load or a call failed.
@@ -70,6 +72,8 @@ def drive(port: int, body: Path, *, calls: int, clients: int, streams: int) -> R
     # It would be appended to.
     log.unlink(missing_ok=True)
     command = ["h2load", "-n", str(calls), "-c", str(clients), "-m", str(streams), "-t", "1"]
+    if rate:
+        command.append(f"--rps={rate / clients}")
     command += [part for header in HEADERS for part in ("-H", header)]
     command += ["-d", str(body), f"--log-file={log}", f"http://127.0.0.1:{port}{ROUTE_PATH}"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -78,16 +82,17 @@ def drive(port: int, body: Path, *, calls: int, clients: int, streams: int) -> R
     if done.returncode:
         raise LoadError(f"h2load ended with {done.returncode}: {done.stderr[-500:]}")
     own_cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return read_run(done.stdout, log.read_text(encoding="ascii"), own_cpu_s)
+    return read_run(done.stdout, log.read_text(encoding="ascii"), own_cpu_s, rate)
 
 
-def read_run(output: str, log: str, own_cpu_s: float) -> Run:
+def read_run(output: str, log: str, own_cpu_s: float, rate: float = 0.0) -> Run:
     """Reads h2load's report and its log of calls.
 
     Args:
         output: what it printed.
         log: lines of start (us since the epoch), HTTP status, duration (us).
         own_cpu_s: CPU time that it took.
+        rate: calls a second that were due; 0 means a closed loop.
 
     Raises:
         LoadError: a call failed, or the report is none.
@@ -101,9 +106,12 @@ def read_run(output: str, log: str, own_cpu_s: float) -> Run:
     if succeeded != calls or len(table) != calls or (table[:, 1] != 200).any():
         raise LoadError(f"{succeeded} of {calls} calls succeeded: {counts[0]}")
     starts, latencies = table[:, 0], table[:, 2]
+    seconds = float((starts + latencies).max() - starts.min()) / 1e6
+    if rate:
+        latencies = from_due(starts, latencies, rate)
     return Run(
         calls=calls,
-        seconds=float((starts + latencies).max() - starts.min()) / 1e6,
+        seconds=seconds,
         message_bytes=int(data[1]) / calls - FRAME_PREFIX_BYTES,
         latencies_us=np.sort(latencies),
         own_cpu_s=own_cpu_s,

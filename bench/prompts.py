@@ -44,11 +44,13 @@ class PromptSet:
         digest: of all of them; equal digests, equal prompts.
         classes: by name: "32" to "2048" exactly as many word pieces, mostly ASCII; "20 words" as many words;
             "128, other scripts" as many pieces, mostly not ASCII; "mixed" as they come, all lengths and scripts.
+        documents: prompts that their source calls documents, of 500 pieces and more.
     """
 
     source: str
     digest: str
     classes: dict[str, list[str]]
+    documents: frozenset[str] = frozenset()
 
     def of_pieces(self, pieces: int) -> list[str]:
         """Prompts of exactly so many word pieces."""
@@ -88,10 +90,13 @@ def load_prompts(count: int, data: Path | None = None) -> PromptSet:
         count: prompts of each class; `mixed` has four times as many.
         data: folder that holds loadtest/prompts.jsonl.gz; None means the everyday corpus.
     """
+    documents: frozenset[str] = frozenset()
     if data is None:
         source, texts = "everyday corpus", list(_everyday())
     else:
-        source, texts = "TURNOUT_DATA/loadtest", list(_loadtest(data))
+        rows = list(_loadtest(data))
+        source, texts = "TURNOUT_DATA/loadtest", [row["prompt"] for row in rows]
+        documents = frozenset(row["prompt"] for row in rows if row["kind"].startswith("document_"))
     random.Random(SEED).shuffle(texts)
     wordpiece = WordPiece(load_bundle().vocabulary)
     plain = [text for text in texts if _ascii_share(text) >= PLAIN_SHARE]
@@ -101,7 +106,7 @@ def load_prompts(count: int, data: Path | None = None) -> PromptSet:
     classes[OTHER_SCRIPTS] = _cut_all(wordpiece, others, 128, count)
     classes[MIXED] = texts[: 4 * count]
     digest = hashlib.sha256(json.dumps(classes).encode()).hexdigest()[:16]
-    return PromptSet(source, digest, classes)
+    return PromptSet(source, digest, classes, documents)
 
 
 def data_folder() -> Path | None:
@@ -110,10 +115,11 @@ def data_folder() -> Path | None:
     return Path(named) if named else None
 
 
-def _loadtest(folder: Path) -> Iterator[str]:
+def _loadtest(folder: Path) -> Iterator[dict[str, str]]:
+    """Rows with a `prompt` and its `kind`."""
     with gzip.open(folder / "loadtest" / "prompts.jsonl.gz", "rt", encoding="utf-8") as lines:
         for line in lines:
-            yield json.loads(line)["prompt"]
+            yield json.loads(line)
 
 
 def _everyday() -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.claims import Claim, list_claims
+from bench.load.page import compose_files
 from bench.plots import draw_plots
 
 BEGIN = "<!-- bench:begin -->"
@@ -21,7 +22,7 @@ class ReportError(Exception):
 
 
 def compose_report(results: Mapping[str, dict[str, Any]], readme: Path, plots: Path) -> dict[Path, str]:
-    """Every file of the report with its content: the README with its block replaced, and the plots.
+    """Every file of the report with its content: the README with its block replaced, the plots, the load tests' page.
 
     Raises:
         ReportError: no results, no README, or no markers in it.
@@ -37,8 +38,11 @@ def compose_report(results: Mapping[str, dict[str, Any]], readme: Path, plots: P
         caption: Path(os.path.relpath(plots / name, readme.parent)).as_posix()
         for name, (caption, _) in drawn.items()
     }
+    pages = {}
+    if load := results.get("load"):
+        pages = compose_files(load, plots.parent / "load.md", plots)
     replaced = replace_block(text, render_block(results, links), str(readme))
-    return {readme: replaced, **{plots / name: document for name, (_, document) in drawn.items()}}
+    return {readme: replaced, **{plots / name: document for name, (_, document) in drawn.items()}, **pages}
 
 
 def write_report(files: Mapping[Path, str]) -> None:

@@ -28,10 +28,12 @@ class Server:
     Attributes:
         pid: of its one process.
         port: on 127.0.0.1.
+        metrics_port: of its metrics endpoint; None without one.
     """
 
     pid: int
     port: int
+    metrics_port: int | None = None
 
     @property
     def address(self) -> str:
@@ -48,6 +50,13 @@ def turnout_command() -> list[str]:
     """`turnout serve` with its defaults, but for the ports."""
     ports = ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--decision-port", "off"]
     return [sys.executable, "-m", "turnout_server.cli", "serve", "--workers", "1", *ports]
+
+
+def decision_command() -> list[str]:
+    """`turnout serve --decision-only` with its defaults, one thread, but for the ports."""
+    ports = ["--host", "127.0.0.1", "--decision-port", "0", "--metrics-port", "0"]
+    only = ["--decision-only", "--decision-threads", "1"]
+    return [sys.executable, "-m", "turnout_server.cli", "serve", *only, *ports]
 
 
 def echo_command(response: Path, *, lean: bool) -> list[str]:
@@ -69,7 +78,7 @@ def running(command: list[str], log: Path) -> Iterator[Server]:
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=REPOSITORY)
     try:
-        yield Server(process.pid, _wait_for_port(process, log))
+        yield _wait_for_server(process, log)
     finally:
         process.terminate()
         try:
@@ -79,14 +88,16 @@ def running(command: list[str], log: Path) -> Iterator[Server]:
             process.wait()
 
 
-def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
+def _wait_for_server(process: subprocess.Popen[bytes], log: Path) -> Server:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         for line in log.read_bytes().splitlines():
             with contextlib.suppress(ValueError):
                 said = json.loads(line)
-                if isinstance(said, dict) and isinstance(said.get("port"), int):
-                    return int(said["port"])
+                # The decision port alone has its own name for it.
+                port = said.get("port", said.get("decision_port")) if isinstance(said, dict) else None
+                if isinstance(port, int):
+                    return Server(process.pid, port, said.get("metrics_port"))
         if process.poll() is not None:
             break
         time.sleep(0.05)

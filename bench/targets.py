@@ -15,3 +15,14 @@ RPC_CLASS = "32"
 RPC_CPU_RATIO = 1.25
 # A load generator that needs more of its core would measure itself.
 H2LOAD_CORE_SHARE = 0.8
+# The decision port, one thread, over the arms of the load tests: calls a second at 8 x 8, by class and arm.
+PORT_CALLS = {
+    "20 words": {"C++ echo": 3.0, "grpcio echo": 40.0, "nghttp2 echo": 0.45},
+    "mixed": {"C++ echo": 1.0, "grpcio echo": 12.0},
+}
+# p50 beyond the bare echo's with one call at a time, us.
+PORT_P50_US = {"20 words": 30.0, "mixed": 60.0}
+# p99 in open loop at half of saturation, us, documents apart.
+PORT_P99_US = 1000.0
+# Answers at twice the saturation, of the most at any rate.
+GOODPUT_SHARE = 0.9
