@@ -1,7 +1,7 @@
 """Hostile clients against a decision port of its own: `python -m tests.server.decision_port.hostile --seconds N`.
 
 Frames go over loopback, from a few connections at once that end as peers do: hung up, cut off, half-closed or not read.
-Meanwhile an honest client's every call has to be answered. Memory and descriptors are read when a third of the time has
+Meanwhile an honest client's every call has to be answered, snapshots are swapped and counts read. Memory and descriptors are read when a third of the time has
 passed and at the end, with all connections closed; they have to be flat between.
 """
 
@@ -31,6 +31,7 @@ from tests.server.decision_port.hostile_frames import HostileConnection
 from tests.server.decision_port.raw_client import RawClient
 
 ATTACKERS = 3
+SWAP_S = 0.5
 FRAMES_A_WRITE = 20
 WRITES = (1, 3, 10, 30)
 # What allocators and caches of a size class may still take after a third of the time.
@@ -68,7 +69,7 @@ def resident_bytes() -> int:
 
 def descriptors() -> int:
     """Open in this process."""
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def attack(port: int, source: Random) -> int:
@@ -131,8 +132,10 @@ def be_hostile(port: int, seconds: float, seed: int) -> Tally:
 async def be_hostile_to_a_new_port(settings: Settings, seconds: float, seed: int) -> Tally:
     """Attacks a port that is made for it, for a third of the time and then, measured, for the rest."""
     metrics = Metrics()
-    port = DecisionPort(settings, Router(Engine.load(settings.bundle), metrics), metrics)
+    router = Router(Engine.load(settings.bundle), metrics)
+    port = DecisionPort(settings, router, metrics)
     number = await port.start()
+    swapping = asyncio.create_task(_keep_swapping(port, router))
     try:
         await port.open()
         first = await asyncio.to_thread(be_hostile, number, seconds / 3, seed)
@@ -143,11 +146,20 @@ async def be_hostile_to_a_new_port(settings: Settings, seconds: float, seed: int
         tally.growth_bytes = resident_bytes() - before
         tally.descriptors_before, tally.descriptors_after = open_before, descriptors()
     finally:
+        swapping.cancel()
+        await asyncio.gather(swapping, return_exceptions=True)
         await port.stop()
     tally.frames += first.frames
     tally.connections += first.connections
     tally.answered += first.answered
     return tally
+
+
+async def _keep_swapping(port: DecisionPort, router: Router) -> None:
+    while True:
+        await asyncio.sleep(SWAP_S)
+        await port.install(router.snapshot)
+        await asyncio.to_thread(port.sums)
 
 
 async def _all_closed(port: DecisionPort) -> None:
@@ -160,9 +172,17 @@ def main() -> int:
     """Runs for the time that is asked; 1 if the server did what it may not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    settings = Settings(host="127.0.0.1", port=0, decision_port=0, metrics_port=None, log_sample=0.0)
+    settings = Settings(
+        host="127.0.0.1",
+        port=0,
+        decision_port=0,
+        decision_threads=options.threads,
+        metrics_port=None,
+        log_sample=0.0,
+    )
     tally = asyncio.run(be_hostile_to_a_new_port(settings, options.seconds, options.seed))
     print(tally)
     for defect in tally.defects():

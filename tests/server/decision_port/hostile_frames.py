@@ -76,24 +76,26 @@ class HostileConnection:
         if draw < 0.86:
             self._open.pop(at)
             return raw_frame(RST_STREAM, 0, stream, struct.pack(">I", self._source.randrange(14)))
-        if draw < 0.92:
-            target = self._source.choice((0, stream))
-            return raw_frame(
-                WINDOW_UPDATE, 0, target, struct.pack(">I", self._source.choice((1, 100, 60_000)))
-            )
-        if draw < 0.94:
-            return raw_frame(SETTINGS, self._source.choice((0, 1)), 0)
-        if draw < 0.96:
-            return raw_frame(PRIORITY, 0, stream, struct.pack(">IB", self._source.choice((0, stream, 7)), 9))
-        if draw < 0.97:
-            return raw_frame(PING, self._source.choice((0, 1)), 0, b"12345678")
-        if draw < 0.99:
+        if draw < 0.88:
             # A request's trailers.
             self._open.pop(at)
             return raw_frame(
                 HEADERS, END_HEADERS | END_STREAM, stream, self._encoder.encode([("x-end", "1")])
             )
-        return self._noise()
+        return self._other(stream) if draw < 0.99 else self._noise()
+
+    def _other(self, stream: int) -> bytes:
+        draw = self._source.random()
+        if draw < 0.6:
+            target = self._source.choice((0, stream))
+            return raw_frame(
+                WINDOW_UPDATE, 0, target, struct.pack(">I", self._source.choice((1, 100, 60_000)))
+            )
+        if draw < 0.75:
+            return raw_frame(SETTINGS, self._source.choice((0, 1)), 0)
+        if draw < 0.9:
+            return raw_frame(PRIORITY, 0, stream, struct.pack(">IB", self._source.choice((0, stream, 7)), 9))
+        return raw_frame(PING, self._source.choice((0, 1)), 0, b"12345678")
 
     def _start(self) -> bytes:
         path, message = self._source.choice(_CALLS)

@@ -130,7 +130,7 @@ def resident_bytes() -> int:
 
 
 async def test_answers_that_nobody_reads_are_bounded(port_settings: Settings, log: object) -> None:
-    limits = dataclasses.replace(Limits.of(port_settings), max_buffered_bytes=1 << 20)
+    limits = dataclasses.replace(Limits.of(port_settings), max_buffered_bytes=1 << 18)
     async with started_port(port_settings, limits=limits) as running:
         batch = RouteBatchRequest(requests=[RouteRequest(prompt="x")] * 256).SerializeToString()
 

@@ -174,6 +174,7 @@ class DecisionPort:
         try:
             if settings.decision_socket is not None:
                 shared.append(_listen_unix(settings.decision_socket))
+                self._sockets.extend(shared)
             for _ in range(settings.decision_threads):
                 # Each thread accepts for itself: the kernel spreads connections over the sockets of a port.
                 own = _listen_tcp(address)
@@ -189,13 +190,13 @@ class DecisionPort:
                     )
                 )
         except LibraryMissingError as error:
+            self._close_sockets()
             raise UnavailableError(MISSING_LIBRARY.format(library=error)) from error
         except OSError as error:
+            self._close_sockets()
             raise StartError(
                 f"cannot listen on {settings.host}:{settings.decision_port}: {error.strerror}"
             ) from error
-        finally:
-            self._sockets.extend(shared)
         for number, listener in enumerate(self._listeners):
             thread = threading.Thread(target=listener.run, name=f"decision-{number}", daemon=True)
             thread.start()
@@ -237,9 +238,7 @@ class DecisionPort:
             self._retired = self._add_up()
             self._listeners.clear()
         self._threads.clear()
-        for sock in self._sockets:
-            sock.close()
-        self._sockets.clear()
+        self._close_sockets()
         path = self._settings.decision_socket
         if path is not None:
             path.unlink(missing_ok=True)
@@ -264,6 +263,12 @@ class DecisionPort:
             parts += [Sums(decider.sums()) for decider in listener.deciders]
             parts.append(_sums_of_calls(listener))
         return add_up(parts)
+
+    def _close_sockets(self) -> None:
+        self._listeners.clear()
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
 
     def _new_decider(self, snapshot: Snapshot) -> Decider:
         return Decider(snapshot, self._settings.max_text_bytes, self._settings.log_sample)
