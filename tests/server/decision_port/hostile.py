@@ -34,8 +34,9 @@ ATTACKERS = 3
 SWAP_S = 0.5
 FRAMES_A_WRITE = 20
 WRITES = (1, 3, 10, 30)
-# What allocators and caches of a size class may still take after a third of the time.
-MAX_GROWTH_BYTES = 24 << 20
+# What allocators and caches of a size class may still take after a third of the time; a sanitiser keeps what is freed.
+IS_SANITISED = "san.so" in os.environ.get("LD_PRELOAD", "")
+MAX_GROWTH_BYTES = (1024 if IS_SANITISED else 24) << 20
 MESSAGE = RouteRequest(prompt="hello").SerializeToString()
 
 
