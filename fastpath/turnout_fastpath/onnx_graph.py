@@ -158,10 +158,12 @@ def _read_tensor(tensor: memoryview) -> tuple[str, Floats]:
             dims.extend([value] if isinstance(value, int) else _varints(value))
     if _only(fields, _TENSOR_TYPE) != _FLOAT:
         raise _OtherGraph
-    values = np.frombuffer(_only(fields, _TENSOR_RAW), "<f4")
-    if values.size != int(np.prod(dims)):
-        raise _OtherGraph
-    return _text(_only(fields, _TENSOR_NAME)), values.reshape(dims).astype(np.float32)
+    name, raw = _text(_only(fields, _TENSOR_NAME)), _only(fields, _TENSOR_RAW)
+    try:
+        return name, np.frombuffer(raw, "<f4").reshape(dims).astype(np.float32)
+    except (TypeError, ValueError, OverflowError):
+        # No such bytes, no such shape, or not both together.
+        raise _OtherGraph from None
 
 
 def _only(fields: Any, number: int) -> Any:
