@@ -3,7 +3,7 @@ PYTHON ?= python
 STUBS ?= clients/python
 PROTOS = $(wildcard proto/turnout/v1/*.proto)
 
-.PHONY: help stubs baseline build debug clean lint types test load generator litellm
+.PHONY: help stubs baseline build debug address thread hostile clean lint types test load generator litellm
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,6 +26,30 @@ build: ## compile the core in place
 
 debug: ## compile the core with every check on, in place
 	TURNOUT_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace --force
+
+# Sanitised builds have a tree of their own, so that the release build stays as it is.
+build/%/tree: FORCE
+	mkdir -p $@
+	git ls-files -z | xargs -0 cp -u --parents -t $@
+	cd $@ && TURNOUT_SANITISE=$* PYTHONPATH=fastpath:server $(PYTHON) setup.py -q build_ext --inplace
+
+FORCE:
+
+SANITISED_PATH = PYTHONMALLOC=malloc PYTHONPATH=fastpath:server:clients/python:.
+
+# CPython and grpc keep what they allocate until the process ends: leaks are not looked for.
+address: build/address/tree ## test the compiled doors under AddressSanitizer
+	cd $< && $(SANITISED_PATH) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+	  $(PYTHON) -m pytest tests/server/decision_port tests/server/compiled
+
+thread: build/thread/tree ## attack the decision port, with snapshots swapped, under ThreadSanitizer
+	cd $< && $(SANITISED_PATH) TSAN_OPTIONS=suppressions=tests/server/decision_port/thread.supp \
+	  LD_PRELOAD="$$(gcc -print-file-name=libtsan.so) $$(gcc -print-file-name=libstdc++.so)" \
+	  $(PYTHON) -m tests.server.decision_port.hostile --seconds 20 --threads 4
+
+hostile: ## ten minutes of hostile traffic against the decision port
+	PYTHONPATH=fastpath:server:clients/python:. $(PYTHON) -m tests.server.decision_port.hostile --seconds 600
 
 clean: ## remove the compiled core
 	rm -rf build/lib.* build/temp.*

@@ -1,4 +1,8 @@
-"""Builds the compiled core. TURNOUT_DEBUG=1 turns every bounds check and sanitiser trap on."""
+"""Builds the compiled core. TURNOUT_DEBUG=1 turns every bounds check and sanitiser trap on.
+
+TURNOUT_SANITISE=address or =thread builds for AddressSanitizer (with UndefinedBehaviorSanitizer) or ThreadSanitizer; the
+interpreter then has to be started with the sanitiser's library preloaded (`make address` and `make thread` do both).
+"""
 
 import os
 from pathlib import Path
@@ -21,9 +25,15 @@ DIRECTIVES = {
     "cdivision": not DEBUG,
     "freethreading_compatible": False,
 }
-SANITISE = ["-fsanitize=undefined", "-fno-sanitize-recover=undefined"] if DEBUG else []
+SANITISER = os.environ.get("TURNOUT_SANITISE", "undefined" if DEBUG else "")
+SANITISE = {
+    "": [],
+    "undefined": ["-fsanitize=undefined", "-fno-sanitize-recover=undefined"],
+    "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+    "thread": ["-fsanitize=thread"],
+}[SANITISER]
 # -ffp-contract=off: no fused multiply-add, so that equal inputs give equal bits on every processor.
-COMPILE = ["-O1", "-g", "-fno-omit-frame-pointer", *SANITISE] if DEBUG else ["-O3", "-fno-math-errno"]
+COMPILE = ["-O1", "-g", "-fno-omit-frame-pointer", *SANITISE] if SANITISER else ["-O3", "-fno-math-errno"]
 
 extensions = [
     Extension(
@@ -42,7 +52,7 @@ setup(
     ext_modules=cythonize(
         extensions,
         include_path=list(ROOTS),
-        build_dir="build/debug" if DEBUG else "build/release",
+        build_dir=f"build/{SANITISER}" if SANITISER else "build/release",
         compiler_directives=DIRECTIVES,
         nthreads=2,
     )

@@ -194,13 +194,12 @@ def _read_tensor(tensor: memoryview) -> tuple[str, Array]:
     dtype = _DTYPES.get(_only(fields, _TENSOR_TYPE))
     if dtype is None:
         raise _OtherGraph
-    raw = _only(fields, _TENSOR_RAW)
-    if not isinstance(raw, memoryview) or len(raw) % np.dtype(dtype).itemsize:
-        raise _OtherGraph
-    values = np.frombuffer(raw, dtype)
-    if values.size != int(np.prod(dims)):
-        raise _OtherGraph
-    return _text(_only(fields, _TENSOR_NAME)), values.reshape(dims).astype(dtype[1:])
+    name, raw = _text(_only(fields, _TENSOR_NAME)), _only(fields, _TENSOR_RAW)
+    try:
+        return name, np.frombuffer(raw, dtype).reshape(dims).astype(dtype[1:])
+    except (TypeError, ValueError, OverflowError):
+        # No such bytes, no such shape, or not both together.
+        raise _OtherGraph from None
 
 
 def _only(fields: Any, number: int) -> Any:

@@ -193,6 +193,24 @@ def test_any_other_graph_is_left_to_onnxruntime(change: Callable[[onnx.ModelProt
     assert find_net(edited(change), "x", "scores") is None
 
 
+def _tensor(dims: list[int], raw: bytes) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        tensor = model.graph.initializer[0]
+        del tensor.dims[:]
+        tensor.dims.extend(dims)
+        tensor.raw_data = raw
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("dims", "raw"),
+    [([1], b"12345"), ([2**40, 2**40, 0], b""), ([2**32, 2**32], b""), ([-1, 2], b"1234"), ([1], b"")],
+)
+def test_a_tensor_whose_bytes_are_not_its_shapes_is_no_error(dims: list[int], raw: bytes) -> None:
+    assert find_net(edited(_tensor(dims, raw)), "x", "scores") is None
+
+
 def test_other_names_are_left_to_onnxruntime() -> None:
     assert find_net(exported(), "y", "scores") is None
     assert find_net(exported(), "x", "logits") is None

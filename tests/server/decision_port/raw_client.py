@@ -21,6 +21,11 @@ def framed(message: bytes, *, compressed: int = 0) -> bytes:
     return struct.pack(">BI", compressed, len(message)) + message
 
 
+def raw_frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """A frame of HTTP/2, legal or not."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
 def headers_of(path: str = ROUTE, *extra: tuple[str, str], method: str = "POST") -> list[tuple[str, str]]:
     """A request's headers."""
     return [

@@ -23,7 +23,7 @@ from turnout_server.doors.decision_port.port import DecisionPort, Limits
 from turnout_server.settings import Settings
 
 from tests.server.decision_port.conftest import RunningPort, started_port
-from tests.server.decision_port.raw_client import ROUTE, RawClient, framed, headers_of
+from tests.server.decision_port.raw_client import ROUTE, RawClient, framed, headers_of, raw_frame
 
 MESSAGE = RouteRequest(prompt="hello").SerializeToString()
 
@@ -174,10 +174,6 @@ async def test_what_is_no_http2_is_hung_up_on(running_port: RunningPort) -> None
                     pass
 
     await run(check, running_port)
-
-
-def raw_frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 async def test_rapid_resets_end_the_connection(running_port: RunningPort) -> None:

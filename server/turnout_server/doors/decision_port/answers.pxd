@@ -8,6 +8,9 @@ cdef enum:
     # Until its answers are read, a stream of requests is given no new decisions.
     MAX_STREAM_OUT_BYTES = 256 << 10
 
+# Counts what `out` has grown by among the thread's bytes.
+cdef void count_out(stream_t* stream) noexcept nogil
+
 # Sends what `out` holds, now and later.
 cdef void answer(stream_t* stream) noexcept nogil
 

@@ -97,16 +97,24 @@ cdef void stream_resume(stream_t* stream) noexcept nogil:
     mark_dirty(stream.connection)
 
 
+cdef void count_out(stream_t* stream) noexcept nogil:
+    stream.connection.thread.buffered_bytes += buffer_size(&stream.out) - stream.counted
+    stream.counted = buffer_size(&stream.out)
+
+
 cdef ssize_t read_out(nghttp2_session* session, int32_t id, uint8_t* memory, size_t size, uint32_t* flags,
                       nghttp2_data_source* source, void* user) noexcept nogil:
     """HTTP/2 asks for more of an answer."""
     cdef stream_t* stream = <stream_t*> source.ptr
     cdef size_t n = min(size, buffer_size(&stream.out))
+    cdef size_t counted = min(n, stream.counted)
     cdef nghttp2_nv[5] pairs
     cdef int n_pairs
     if n:
         memcpy(memory, stream.out.data + stream.out.begin, n)
         stream.out.begin += n
+        stream.counted -= counted
+        stream.connection.thread.buffered_bytes -= counted
         stream.last_ns = stream.connection.thread.now_ns
     if buffer_size(&stream.out) == 0 and stream.is_finished:
         flags[0] |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM
@@ -131,6 +139,7 @@ cdef void answer(stream_t* stream) noexcept nogil:
     """Sends what `out` holds, now and later."""
     cdef nghttp2_nv[2] pairs
     cdef nghttp2_data_provider provider
+    count_out(stream)
     if stream.has_answered:
         stream_resume(stream)
         return
@@ -163,7 +172,9 @@ cdef bint ask_python(stream_t* stream, int call, bint is_drawn, slice_t message,
         result = (<object> thread.longer_way)(call, is_drawn, given, None if remaining_s == INFINITY else remaining_s)
         if isinstance(result, bytes):
             answered = result
-            return buffer_add(out, PyBytes_AS_STRING(answered), PyBytes_GET_SIZE(answered))
+            if not buffer_add(out, PyBytes_AS_STRING(answered), PyBytes_GET_SIZE(answered)):
+                raise MemoryError()
+            return True
         code, text, details, pushback = result
         if not stream.has_answered:
             number = str(code).encode()

@@ -9,12 +9,14 @@ from turnout_fastpath.core cimport slice_t
 from turnout_server.doors.compiled.protobuf cimport (
     FIELD_END, FIELD_READ, WIRE_BYTES, cursor_of, cursor_t, field_t, is_utf8, put_varint, read_field,
 )
-from turnout_server.doors.decision_port.answers cimport MAX_STREAM_OUT_BYTES, answer, ask_python, fail, succeed
+from turnout_server.doors.decision_port.answers cimport (
+    MAX_STREAM_OUT_BYTES, answer, ask_python, count_out, fail, succeed,
+)
 from turnout_server.doors.decision_port.buffer cimport buffer_add, buffer_size, buffer_t
 from turnout_server.doors.decision_port.decider cimport DECIDED, DRAWN, LONGER_WAY, TOO_LATE, decide_route
 from turnout_server.doors.decision_port.model cimport *
 from turnout_server.doors.decision_port.nghttp2 cimport *
-from turnout_server.doors.decision_port.streams cimport stream_release, stream_wait
+from turnout_server.doors.decision_port.streams cimport mark_dirty, stream_release, stream_wait
 
 
 cdef extern from "atomics.h" nogil:
@@ -56,7 +58,7 @@ cdef double time_left_s(const stream_t* stream) noexcept nogil:
 
 
 cdef int next_message(stream_t* stream, slice_t* message) noexcept nogil:
-    """1 with the next whole message of the request's body, 0 if there is none yet, -1 if it can be none."""
+    """1 with the next whole message of the body, 0 if there is none yet, -1 if it can be none, -2 if it is too large."""
     cdef const uint8_t* at = stream.input.data + stream.input.begin
     cdef size_t size = buffer_size(&stream.input), length
     if size < PREFIX_BYTES:
@@ -65,10 +67,18 @@ cdef int next_message(stream_t* stream, slice_t* message) noexcept nogil:
         return -1
     length = <size_t> at[1] << 24 | <size_t> at[2] << 16 | <size_t> at[3] << 8 | at[4]
     if length > size - PREFIX_BYTES:
-        return 0
+        return -2 if length > stream.connection.thread.limits.max_message_bytes else 0
     message.data = <const char*> at + PREFIX_BYTES
     message.size = length
     return 1
+
+
+cdef void give_back(stream_t* stream, size_t n) noexcept nogil:
+    n = min(n, stream.held)
+    if n:
+        stream.held -= n
+        h2_session_consume_stream(<nghttp2_session*> stream.connection.session, stream.id, n)
+        mark_dirty(stream.connection)
 
 
 cdef bint only_message(stream_t* stream, slice_t* message) noexcept nogil:
@@ -162,6 +172,9 @@ cdef void decide_batch(stream_t* stream) noexcept nogil:
     if not only_message(stream, &message):
         return
     if stream.cursor == 0:
+        if thread.buffered_bytes > thread.limits.max_buffered_bytes:
+            fail(stream, FAIL_OVERLOADED)
+            return
         if not add_prefix(&stream.out, &start):
             fail(stream, FAIL_INTERNAL)
             return
@@ -177,12 +190,12 @@ cdef void decide_batch(stream_t* stream) noexcept nogil:
         code = decide_item(stream, field.bytes, &stream.out, TAG_1_BYTES)
         if code != DECIDED:
             if code == TOO_LATE:
-                stream.out.begin = stream.out.end = 0
                 fail(stream, FAIL_TOO_LATE)
             return
         n += 1
         if n == ITEMS_A_TURN and cursor.at != cursor.end:
             stream.cursor = <const char*> cursor.at - message.data
+            count_out(stream)
             stream_wait(stream)
             return
     put_prefix(&stream.out, 0)
@@ -224,9 +237,10 @@ cdef void decide_stream(stream_t* stream) noexcept nogil:
     while buffer_size(&stream.out) < MAX_STREAM_OUT_BYTES:
         code = next_message(stream, &message)
         if code == 0:
+            give_back(stream, stream.held)
             break
         if code < 0:
-            fail(stream, FAIL_FRAMING)
+            fail(stream, FAIL_FRAMING if code == -1 else FAIL_MESSAGE_SIZE)
             return
         if n == ITEMS_A_TURN:
             stream_wait(stream)
@@ -260,7 +274,7 @@ cdef void decide_stream(stream_t* stream) noexcept nogil:
         used = PREFIX_BYTES + message.size
         stream.input.begin += used
         thread.buffered_bytes -= used
-        h2_session_consume_stream(<nghttp2_session*> stream.connection.session, stream.id, used)
+        give_back(stream, used)
     if stream.has_ended and not stream.is_pending and next_message(stream, &message) != 1:
         if buffer_size(&stream.input):
             fail(stream, FAIL_FRAMING)

@@ -62,7 +62,11 @@ cdef void watch_connection(connection_t* connection) noexcept nogil:
     if buffer_size(&connection.out) and now - connection.wrote_ns > limits.stall_ns:
         connection_kill(connection)
         return
-    if connection.pinged_ns:
+    if connection.is_unread:
+        # It may have answered.
+        connection.pinged_ns = 0
+        connection.read_ns = now
+    elif connection.pinged_ns:
         if connection.read_ns >= connection.pinged_ns:
             connection.pinged_ns = 0
         elif now - connection.pinged_ns > limits.keepalive_timeout_ns:

@@ -102,6 +102,8 @@ cdef void connection_kill(connection_t* connection) noexcept nogil:
     while connection.streams != NULL:
         h2_session_set_stream_user_data(<nghttp2_session*> connection.session, connection.streams.id, NULL)
         stream_close(connection.streams)
+    # Not left to `close`: while a forked child shares the socket, epoll would go on telling of it.
+    epoll_ctl(thread.epoll_fd, EPOLL_CTL_DEL, connection.fd, NULL)
     close(connection.fd)
     connection.next = thread.dead
     thread.dead = connection
@@ -179,16 +181,18 @@ cdef void connection_send(connection_t* connection) noexcept nogil:
     if buffer_size(&connection.out) == 0 and not h2_session_want_read(session) and not h2_session_want_write(session):
         connection_kill(connection)
         return
-    want_write(connection, is_full)
+    # What is read makes more to be sent: a peer that does not read is not read either.
+    want(connection, is_full, is_full and buffer_size(&connection.out) >= MAX_UNSENT_BYTES)
 
 
-cdef void want_write(connection_t* connection, bint wants) noexcept nogil:
+cdef void want(connection_t* connection, bint to_write, bint is_unread) noexcept nogil:
     cdef epoll_event event
-    if connection.waits_to_write == wants:
+    if connection.waits_to_write == to_write and connection.is_unread == is_unread:
         return
-    connection.waits_to_write = wants
-    event.events = EPOLLIN | EPOLLRDHUP
-    if wants:
+    connection.waits_to_write = to_write
+    connection.is_unread = is_unread
+    event.events = 0 if is_unread else EPOLLIN | EPOLLRDHUP
+    if to_write:
         event.events |= EPOLLOUT
     event.data.ptr = connection
     epoll_ctl(connection.thread.epoll_fd, EPOLL_CTL_MOD, connection.fd, &event)

@@ -167,6 +167,9 @@ cdef void run_loop(loop_t* loop) noexcept nogil:
             if loop.resume_ns and thread.now_ns > loop.resume_ns:
                 pause_accepting(loop, False)
         bury_dead(thread)
+    while thread.connections != NULL:
+        connection_kill(thread.connections)
+    bury_dead(thread)
     free(memory)
 
 

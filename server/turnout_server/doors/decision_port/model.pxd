@@ -47,7 +47,7 @@ cdef struct failure_t:
 
 cdef struct limits_t:
     size_t max_message_bytes
-    size_t max_buffered_bytes    # of unanswered requests, over all connections of the thread
+    size_t max_buffered_bytes    # of unanswered requests and unread answers, over all connections of the thread
     int32_t max_pending          # calls that wait for their decision
     int32_t max_streams          # a connection
     int32_t max_connections
@@ -85,7 +85,8 @@ cdef struct stream_t:
     uint64_t deadline_ns         # 0: none
     size_t header_bytes
     size_t cursor                # a batch's bytes that are decided
-    int32_t n_items
+    size_t held                  # bytes of a stream of requests whose window is not given back yet
+    size_t counted               # bytes of `out` that are in the thread's `buffered_bytes`
     buffer_t input
     buffer_t out
 
@@ -100,6 +101,7 @@ cdef struct connection_t:
     bint is_dirty                # has something to send
     bint is_dead
     bint waits_to_write
+    bint is_unread               # until it takes what waits for it, nothing is read from it
     bint has_settings            # the client's preface was read
     int32_t n_streams
     stream_t* streams

@@ -153,6 +153,8 @@ class DecisionPort:
         self._listeners: list[Listener] = []
         self._threads: list[threading.Thread] = []
         self._retired = Sums([])
+        # Of whoever moves counts from listeners to `_retired`.
+        self._summing = threading.Lock()
         self.is_serving = False
 
     async def start(self) -> int:
@@ -213,9 +215,10 @@ class DecisionPort:
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
         # What was counted stays; sockets and memory go.
-        self._retired = self.sums()
+        with self._summing:
+            self._retired = self._add_up()
+            self._listeners.clear()
         self._threads.clear()
-        self._listeners.clear()
         self._close_sockets()
         path = self._settings.decision_socket
         if path is not None:
@@ -228,6 +231,10 @@ class DecisionPort:
 
     def sums(self) -> Sums:
         """What the threads have counted. May be called on any thread."""
+        with self._summing:
+            return self._add_up()
+
+    def _add_up(self) -> Sums:
         for listener in self._listeners:
             done = [Sums(decider.sums()) for decider in listener.collect_retired()]
             if done:
@@ -260,6 +267,7 @@ class DecisionPort:
         return port
 
     def _close_sockets(self) -> None:
+        self._listeners.clear()
         for sock in self._sockets:
             sock.close()
         self._sockets.clear()

@@ -7,7 +7,7 @@ from libc.string cimport memcmp
 from turnout_fastpath.core cimport slice_t
 from turnout_server.doors.decision_port.answers cimport fail
 from turnout_server.doors.decision_port.buffer cimport buffer_add, buffer_size
-from turnout_server.doors.decision_port.calls cimport PREFIX_BYTES, next_message
+from turnout_server.doors.decision_port.calls cimport PREFIX_BYTES, give_back, next_message
 from turnout_server.doors.decision_port.model cimport *
 from turnout_server.doors.decision_port.nghttp2 cimport *
 from turnout_server.doors.decision_port.streams cimport mark_dirty, stream_close, stream_new, stream_wait
@@ -52,7 +52,7 @@ cdef int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* hd, vo
     elif hd.type == NGHTTP2_PING and not hd.flags & NGHTTP2_FLAG_ACK:
         if connection.client_pinged_ns and now - connection.client_pinged_ns < connection.thread.limits.min_ping_ns:
             connection.ping_strikes += 1
-            if connection.ping_strikes > MAX_PING_STRIKES:
+            if connection.ping_strikes > MAX_PING_STRIKES and connection.goodbye != 2:
                 h2_submit_goaway(session, 0, h2_session_get_last_proc_stream_id(session), NGHTTP2_ENHANCE_YOUR_CALM,
                                  b"too_many_pings", 14)
                 connection.goodbye = 2
@@ -198,8 +198,12 @@ cdef int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, voi
         return 0
     if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
         end_request(stream)
-    elif stream.call == CALL_STREAM and not stream.is_pending and next_message(stream, &message):
-        stream_wait(stream)
+    elif stream.call == CALL_STREAM and not stream.is_pending:
+        if next_message(stream, &message):
+            stream_wait(stream)
+        else:
+            # The rest of an item may be larger than the window.
+            give_back(stream, stream.held)
     elif stream.call == CALL_HEALTH_WATCH and not stream.is_watching and next_message(stream, &message):
         stream_wait(stream)
     return 0
@@ -218,7 +222,8 @@ cdef int on_data(nghttp2_session* session, uint8_t flags, int32_t id, const uint
     if stream.call != CALL_STREAM:
         # A stream of requests gets its window back as they are decided.
         h2_session_consume_stream(session, id, size)
-    if buffer_size(&stream.input) + size > thread.limits.max_message_bytes + PREFIX_BYTES:
+    if stream.call != CALL_STREAM and buffer_size(&stream.input) + size > (
+            thread.limits.max_message_bytes + PREFIX_BYTES):
         fail(stream, FAIL_MESSAGE_SIZE)
     elif thread.buffered_bytes + size > thread.limits.max_buffered_bytes:
         fail(stream, FAIL_OVERLOADED)
@@ -226,12 +231,16 @@ cdef int on_data(nghttp2_session* session, uint8_t flags, int32_t id, const uint
         fail(stream, FAIL_INTERNAL)
     else:
         thread.buffered_bytes += size
+        stream.held += size
     return 0
 
 
 cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, void* user) noexcept nogil:
     """Once an answer is out, the rest of its request is not wanted."""
     cdef stream_t* stream
+    if frame.hd.type == NGHTTP2_HEADERS or frame.hd.type == NGHTTP2_DATA:
+        # While answers arrive, clients measure the connection by PINGs.
+        (<connection_t*> user).ping_strikes = 0
     if frame.hd.type == NGHTTP2_HEADERS and frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
         stream = <stream_t*> h2_session_get_stream_user_data(session, frame.hd.stream_id)
         if stream != NULL and not stream.has_ended:
@@ -262,8 +271,8 @@ cdef int session_prepare(thread_t* thread) noexcept nogil:
     h2_option_set_no_auto_window_update(option, 1)
     h2_option_set_no_closed_streams(option, 1)
     if h2_option_set_stream_reset_rate_limit != NULL:
-        # Its own defence, where it has one, is set for servers to which a reset request is dear.
-        h2_option_set_stream_reset_rate_limit(option, RESET_BURST, RESETS_PER_S)
+        # Its own defence, where it has one, is set for servers to which a reset request is dear, and says INTERNAL_ERROR.
+        h2_option_set_stream_reset_rate_limit(option, 2 * RESET_BURST, 2 * RESETS_PER_S)
     thread.callbacks = callbacks
     thread.option = option
     return 0

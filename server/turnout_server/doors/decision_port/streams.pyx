@@ -16,7 +16,7 @@ cdef void stream_release(stream_t* stream, thread_t* thread) noexcept nogil:
     """To the free ones; its buffers are kept unless they are large."""
     cdef buffer_t input = stream.input
     cdef buffer_t out = stream.out
-    thread.buffered_bytes -= buffer_size(&input)
+    thread.buffered_bytes -= buffer_size(&input) + stream.counted
     if input.room + out.room > 64 << 10:
         buffer_free(&input)
         buffer_free(&out)
