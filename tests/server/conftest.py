@@ -13,7 +13,7 @@ import grpc
 import pytest
 import structlog
 from google.protobuf.json_format import ParseDict
-from turnout.v1 import routing_pb2_grpc
+from turnout.v1 import completion_pb2_grpc, routing_pb2_grpc
 from turnout.v1.routing_pb2 import RouteRequest
 from turnout_fastpath import load_policy
 from turnout_server.observability.logs import configure_logs
@@ -56,6 +56,7 @@ def settings(bundle: Path, policy: Path) -> Settings:
         metrics_port=None,
         bundle=bundle,
         policy=policy,
+        store="off",
         log_sample=0.0,
         drain_grace_s=0.0,
         drain_s=5.0,
@@ -89,6 +90,7 @@ class Running:
         self.port = port
         self.channel = channel
         self.stub: Any = routing_pb2_grpc.RoutingServiceStub(channel)
+        self.completions: Any = completion_pb2_grpc.CompletionServiceStub(channel)
 
     def raw(self, method: str) -> Callable[..., Any]:
         """A call that sends and receives bytes."""
@@ -119,6 +121,7 @@ async def started(settings: Settings, *, opened: bool = True) -> AsyncIterator[R
     finally:
         await channel.close(None)
         await service.port.stop()
+        await service.close()
 
 
 @pytest.fixture
