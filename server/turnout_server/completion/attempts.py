@@ -111,6 +111,8 @@ class Attempt:
         self.reported = error.usage or self.reported
         if error.kind in WORKED or error.content_seen:
             self._estimate(input_tokens)
+        elif error.usage is not None:
+            self.tokens = error.usage
 
     def cancel(self, now_ns: int, input_tokens: int) -> None:
         """The caller went away."""

@@ -28,7 +28,14 @@ from turnout_server.completion.failures import (
 )
 from turnout_server.completion.fleet import Fleet
 from turnout_server.completion.gates.verdict import Gate
-from turnout_server.providers.chat import ChatRequest, ChatResponse, Finished, StreamEvent, UsageUpdate
+from turnout_server.providers.chat import (
+    ChatRequest,
+    ChatResponse,
+    Finished,
+    FinishReason,
+    StreamEvent,
+    UsageUpdate,
+)
 from turnout_server.providers.collecting import ResponseCollector
 from turnout_server.providers.faults import FaultKind
 from turnout_server.providers.protocol import Limits, Provider, ProviderCall, UpstreamError
@@ -195,6 +202,7 @@ class Dispatcher:
             stream = provider.stream(call)
             await self._read(run, stream, attempt, collector, listener)
             answer = collector.response()
+            _raise_blocked(answer)
         except UpstreamError as error:
             run.fleet.breakers.fail(permit, error.kind, error.retry_after_s)
             attempt.fail(error, run.log.now_ns(), run.input_tokens)
@@ -233,6 +241,20 @@ class Dispatcher:
             deadline=None if math.isinf(ends_s) else ends_s,
             first_token_s=self._first_token_s,
             inter_token_s=self._inter_token_s,
+        )
+
+
+def _raise_blocked(answer: ChatResponse) -> None:
+    """A filter that left nothing at all has refused the request, in whichever way the wire format says so."""
+    nothing = not (answer.text or answer.tool_calls or answer.refusal or answer.reasoning)
+    if answer.finish_reason is FinishReason.CONTENT_FILTER and nothing:
+        raise UpstreamError(
+            FaultKind.CONTENT_POLICY,
+            http_status=200,
+            native_code=answer.native_finish_reason,
+            bytes_seen=True,
+            usage=answer.usage,
+            request_id=answer.request_id,
         )
 
 

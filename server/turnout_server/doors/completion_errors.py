@@ -80,6 +80,20 @@ def describe_completion_failure(
             )
         case RequestAtFaultError():
             return _describe_fault(error, details)
+        case _:
+            return _describe_own(error)
+
+
+def cut_of(error: Exception) -> tuple[Attempt | None, str]:
+    """The attempt whose answer was cut, and what had come of its text."""
+    if isinstance(error, AnswerCutError):
+        return error.attempt, error.partial_text
+    return None, ""
+
+
+def _describe_own(error: Exception) -> Failure:
+    """What this service itself has against the request."""
+    match error:
         case BudgetExhaustedError(exhausted=exhausted):
             unit, window_s = _UNITS[exhausted.kind]
             return Failure(
@@ -106,13 +120,6 @@ def describe_completion_failure(
             raise AssertionError(f"{type(error).__name__} has no row") from error
         case _:
             return describe_failure(error)
-
-
-def cut_of(error: Exception) -> tuple[Attempt | None, str]:
-    """The attempt whose answer was cut, and what had come of its text."""
-    if isinstance(error, AnswerCutError):
-        return error.attempt, error.partial_text
-    return None, ""
 
 
 def _describe_fault(error: RequestAtFaultError, details: tuple[Message, ...]) -> Failure:
