@@ -245,9 +245,10 @@ class Dispatcher:
 
 
 def _raise_blocked(answer: ChatResponse) -> None:
-    """A filter that left nothing at all has refused the request, in whichever way the wire format says so."""
-    nothing = not (answer.text or answer.tool_calls or answer.refusal or answer.reasoning)
-    if answer.finish_reason is FinishReason.CONTENT_FILTER and nothing:
+    """A filter before which the model said nothing has refused the request, however the wire format says so."""
+    said = answer.text or answer.tool_calls or answer.refusal or answer.reasoning
+    counted = answer.usage is not None and answer.usage.output_total
+    if answer.finish_reason is FinishReason.CONTENT_FILTER and not said and not counted:
         raise UpstreamError(
             FaultKind.CONTENT_POLICY,
             http_status=200,

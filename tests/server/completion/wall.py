@@ -155,7 +155,8 @@ def _read_error(error: grpc.aio.AioRpcError, outcome: Outcome) -> None:
             outcome.retry_s = retry.retry_delay.ToMilliseconds() / 1000
         elif detail.Unpack(failure) and "failed" not in outcome.events:
             outcome.failure = failure
-    for key, value in error.trailing_metadata() or ():
+    trailers: Any = error.trailing_metadata() or ()
+    for key, value in trailers:
         if key == "grpc-retry-pushback-ms":
             outcome.pushback = str(value)
 
