@@ -79,20 +79,21 @@ class Attempt:
     text_bytes: int = 0
     reasoning_bytes: int = 0
 
-    def see(self, event: StreamEvent, now_ns: int) -> None:
-        """Notes an event of its stream."""
-        match event:
-            case TextDelta(text=text) | RefusalDelta(text=text) | ToolCallDelta(arguments=text):
-                self.text_bytes += len(text.encode("utf-8", "replace"))
-            case ReasoningDelta(text=text):
-                self.reasoning_bytes += len(text.encode("utf-8", "replace"))
-            case UsageUpdate(usage=usage):
-                self.reported = usage
-                return
-            case _:
-                return
+    def see(self, event: StreamEvent, now_ns: Callable[[], int]) -> None:
+        """Notes an event of its stream; on the path of every token."""
+        kind = type(event)
+        if kind is TextDelta or kind is RefusalDelta:
+            self.text_bytes += _count_bytes(event.text)  # type: ignore[union-attr]
+        elif kind is ToolCallDelta:
+            self.text_bytes += _count_bytes(event.arguments)  # type: ignore[union-attr]
+        elif kind is ReasoningDelta:
+            self.reasoning_bytes += _count_bytes(event.text)  # type: ignore[union-attr]
+        else:
+            if isinstance(event, UsageUpdate):
+                self.reported = event.usage
+            return
         if self.first_token_ns is None:
-            self.first_token_ns = now_ns
+            self.first_token_ns = now_ns()
 
     def succeed(self, answer: ChatResponse, now_ns: int, input_tokens: int) -> None:
         """Its answer is whole."""
@@ -138,6 +139,10 @@ class Attempt:
             text_bytes=self.text_bytes,
             reasoning_bytes=self.reasoning_bytes,
         )
+
+
+def _count_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 @dataclass

@@ -227,7 +227,7 @@ class Dispatcher:
         async with aclosing(stream):
             async for event in stream:
                 collector.add(event)
-                attempt.see(event, run.log.now_ns())
+                attempt.see(event, run.log.now_ns)
                 if listener is None or isinstance(event, Finished):
                     continue
                 if not isinstance(event, UsageUpdate):

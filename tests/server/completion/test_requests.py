@@ -125,13 +125,21 @@ SAME = [
 @pytest.mark.parametrize("fields", SAME, ids=str)
 async def test_the_decision_is_routes_own(fields: dict[str, Any], running: Running) -> None:
     request = CompleteRequest(**fields)
+    # Before the completion, which notes the session's tier.
+    routed = await running.stub.Route(route_request_of(request))
+    request.decision_id = routed.decision_id
     response = await running.completions.Complete(request)
-    route: RouteRequest = route_request_of(request)
-    route.decision_id = response.decision.decision_id
-    again = await running.stub.Route(route)
     response.decision.ClearField("decision_ns")
-    again.ClearField("decision_ns")
-    assert response.decision == again
+    routed.ClearField("decision_ns")
+    assert response.decision == routed
+
+
+async def test_an_answer_keeps_its_sessions_tier(running: Running) -> None:
+    request = asked(caller={"session_id": "s"}, constraints={"min_tier": "frontier"})
+    assert (await running.completions.Complete(request)).tier == "frontier"
+    again = await running.stub.Route(RouteRequest(prompt="hi", caller={"session_id": "s"}))
+    assert again.tier == "frontier"
+    assert routing_pb2.REASON_KIND_SESSION in {reason.kind for reason in again.reasons}
 
 
 async def test_equal_requests_with_one_key_are_one_request(running: Running) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import time
@@ -91,12 +92,20 @@ class Outcome:
 
 
 class Wall:
-    """A service, its upstream and a client."""
+    """Services, their upstream and a client that asks them in turn."""
 
-    def __init__(self, upstream: FaultServer, service: Service, channel: grpc.aio.Channel) -> None:
+    def __init__(
+        self, upstream: FaultServer, services: Sequence[Service], channels: Sequence[grpc.aio.Channel]
+    ) -> None:
         self.upstream = upstream
-        self.service = service
-        self.stub: Any = completion_pb2_grpc.CompletionServiceStub(channel)
+        self.service = services[0]
+        self._stubs: list[Any] = [completion_pb2_grpc.CompletionServiceStub(channel) for channel in channels]
+        self._turn = itertools.cycle(self._stubs)
+
+    @property
+    def stub(self) -> Any:
+        """The next service's."""
+        return next(self._turn)
 
     def count(self, model: str) -> int:
         """Requests of a model that the upstream itself saw."""
@@ -228,9 +237,10 @@ async def walled(
     retry_after_s: float = 1.0,
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
+    workers: int = 1,
     **knobs: Any,
 ) -> AsyncIterator[Wall]:
-    """A service whose small and frontier tiers are these fake models."""
+    """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file."""
     os.environ[KEY_VARIABLE] = "sk-wall"
     async with FaultServer(time_factor=time_factor, retry_after_s=retry_after_s) as upstream:
         document = policy_of(
@@ -245,24 +255,20 @@ async def walled(
         path.write_text(json.dumps(document))
         told: dict[str, Any] = {"first_token_s": 0.4, "inter_token_s": 0.4, "store": "off"}
         told |= knobs
-        service = Service(
-            Settings(
-                host="127.0.0.1",
-                port=0,
-                metrics_port=None,
-                bundle=bundle,
-                policy=path,
-                log_sample=0.0,
-                **told,
-            )
+        settings = Settings(
+            host="127.0.0.1", port=0, metrics_port=None, bundle=bundle, policy=path, log_sample=0.0, **told
         )
-        port = await service.port.start()
-        await service.port.open()
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
-        channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options)
-        try:
-            yield Wall(upstream, service, channel)
-        finally:
-            await channel.close(None)
-            await service.port.stop()
-            await service.close()
+        async with contextlib.AsyncExitStack() as stack:
+            services, channels = [], []
+            for _ in range(workers):
+                service = Service(settings)
+                stack.push_async_callback(service.close)
+                port = await service.port.start()
+                stack.push_async_callback(service.port.stop)
+                await service.port.open()
+                channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options)
+                stack.push_async_callback(channel.close, None)
+                services.append(service)
+                channels.append(channel)
+            yield Wall(upstream, services, channels)

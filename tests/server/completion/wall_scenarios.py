@@ -53,10 +53,9 @@ def is_cut(fault: Fault, backup: str = BACKUP) -> Scenario:
                 is_whole(await wall.ask(), backup)
                 return
             # Where content and cut come in one read, none of it was given yet, and another deployment answers.
-            for early in range(5):
-                outcome = await wall.ask(stream=True)
-                if not outcome.whole:
-                    break
+            early = 0
+            while (outcome := await wall.ask(stream=True)).whole and early < 5:
+                early += 1
                 is_whole(outcome, backup)
                 assert "restarted" not in outcome.events
             assert not outcome.whole
