@@ -28,6 +28,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_small_bundle(tmp_path_factory.mktemp("bundles") / "small")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Processes that are started with the default store write it here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def document() -> dict[str, Any]:
     """The shipped policy, with a second one that wants much time."""

@@ -53,6 +53,8 @@ from turnout_server.resilience.retry_policy import (
 
 # An attempt that has less than this left before the deadline is not started.
 LEAST_ATTEMPT_S = 0.02
+# Of the time that is left, for silence, where another deployment could still answer in the rest.
+SHARE_OF_DEADLINE = 0.5
 # What a caller is told to wait at least, where no breaker says more.
 LEAST_RETRY_AFTER_S = 0.1
 
@@ -181,9 +183,9 @@ class Dispatcher:
         return await _Search(self, run, tier, purpose, listener, lower).run()
 
     async def call(
-        self, run: Run, permit: Permit, purpose: Purpose, listener: Listener | None
+        self, run: Run, permit: Permit, purpose: Purpose, listener: Listener | None, first_token_s: float
     ) -> Answer | Attempt:
-        """Makes one upstream call; the attempt alone if it failed."""
+        """Makes one upstream call, which has so long to its first token; the attempt alone if it failed."""
         deployment = run.fleet[permit.deployment]
         attempt = Attempt(
             deployment,
@@ -194,7 +196,9 @@ class Dispatcher:
         )
         run.log.attempts.append(attempt)
         collector = ResponseCollector()
-        call = ProviderCall(deployment.target, run.chat, self._limits(run), attempt=len(run.log.attempts) - 1)
+        call = ProviderCall(
+            deployment.target, run.chat, self._limits(run, first_token_s), attempt=len(run.log.attempts) - 1
+        )
         try:
             provider = self._providers.get(deployment.target.provider)
             if provider is None:
@@ -234,12 +238,12 @@ class Dispatcher:
                     run.log.content_given = True
                 await listener.content(event)
 
-    def _limits(self, run: Run) -> Limits:
+    def _limits(self, run: Run, first_token_s: float) -> Limits:
         deadline = run.asked.deadline
         ends_s = deadline.ends_s - deadline.reserve_s
         return Limits(
             deadline=None if math.isinf(ends_s) else ends_s,
-            first_token_s=self._first_token_s,
+            first_token_s=first_token_s,
             inter_token_s=self._inter_token_s,
         )
 
@@ -307,7 +311,9 @@ class _Search:
                 budget.note_request()
                 self._tried.append(permit.deployment)
             try:
-                outcome = await self._dispatcher.call(run, permit, self._purpose, self._listener)
+                outcome = await self._dispatcher.call(
+                    run, permit, self._purpose, self._listener, self._first_token_s()
+                )
             finally:
                 if in_budget:
                     budget.end()
@@ -371,6 +377,18 @@ class _Search:
             restart_allowed=run.asked.restart_on_cut,
             budget_allows=permit.use is Use.SERVE and budget.allows(),
         )
+
+    def _first_token_s(self) -> float:
+        """The limit to the first token: with a deadline that is near, half of what is left, if another may be asked."""
+        run, limit_s = self._run, self._dispatcher._first_token_s
+        share_s = run.asked.deadline.left_s(self._clock) * SHARE_OF_DEADLINE
+        if share_s >= limit_s or not run.attempts_left:
+            return limit_s
+        if self._breakers.is_free(run.chain(self._tier), self._tried) or any(
+            self._breakers.is_free(chain, self._tried) for chain in self._all_chains()
+        ):
+            return share_s
+        return limit_s
 
     def _first_chains(self) -> list[Sequence[str]]:
         """The tier's own chain where one of it is healthy; the others are asked for only when they are needed."""

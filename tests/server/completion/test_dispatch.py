@@ -168,6 +168,20 @@ async def test_a_deadline_ends_in_time_and_the_fallback_is_tried_within_it(
             await wall.upstream.ledger.until(partial(seen.at, Moment.LEFT))
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_black_hole_leaves_half_of_a_near_deadline_to_the_fallback(
+    stream: bool, tmp_path: Path, bundle: Path, log: object
+) -> None:
+    """With the limits as they ship, ten seconds each, and a deadline of two."""
+    async with walled(
+        tmp_path, bundle, [Fault.SILENCE], [FRONTIER], first_token_s=10.0, inter_token_s=10.0
+    ) as wall:
+        outcome = await wall.ask(stream=stream, timeout_s=2.0)
+        is_whole(outcome, FRONTIER)
+        [seen] = wall.upstream.ledger.of(Fault.SILENCE)
+        await wall.upstream.ledger.until(partial(seen.at, Moment.LEFT))
+
+
 ESCALATES = (
     Fault.REFUSAL,
     Fault.REFUSAL_IN_WORDS,
