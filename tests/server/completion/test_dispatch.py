@@ -36,6 +36,69 @@ def attempts_of(outcome: Any) -> list[tuple[str, str, str]]:
     ]
 
 
+@pytest.mark.parametrize("fault", [Fault.SLOW_BODY, Fault.BYTE_BY_BYTE, Fault.UNUSUAL_SSE], ids=str)
+async def test_what_is_legal_is_answered(fault: Fault, tmp_path: Path, bundle: Path, log: object) -> None:
+    async with walled(tmp_path, bundle, [fault], time_factor=0.05) as wall:
+        is_whole(await wall.ask(stream=True), fault)
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT_CLEANLY, Fault.ERROR_IN_STREAM, Fault.STALL], ids=str)
+async def test_a_unary_answer_that_nobody_can_give_anew_says_what_had_come(
+    fault: Fault, tmp_path: Path, bundle: Path, log: object
+) -> None:
+    async with walled(tmp_path, bundle, [fault], [Fault.OVERLOADED]) as wall:
+        outcome = await wall.ask()
+        assert (outcome.code, outcome.reason) == (grpc.StatusCode.UNAVAILABLE, "STREAM_CUT")
+        assert outcome.pushback == "-1"
+        assert outcome.metadata["deployment"] == fault
+        assert outcome.failure.partial_text
+        assert WHOLE.startswith(outcome.failure.partial_text)
+        # A server error is retried once, from the beginning.
+        results = [result for _, _, result in attempts_of(outcome)]
+        assert results == ["failed"] * (3 if fault is Fault.ERROR_IN_STREAM else 2)
+        assert int(outcome.metadata["output_tokens"]) == outcome.failure.tokens.output_text > 0
+
+
+async def test_an_endless_line_is_no_answer(tmp_path: Path, bundle: Path, log: object) -> None:
+    async with walled(tmp_path, bundle, [Fault.ENDLESS_LINE, BACKUP]) as wall:
+        is_whole(await wall.ask(), BACKUP)
+
+
+async def test_broken_arguments_of_a_tool_escalate_and_calls_come_whole(
+    tmp_path: Path, bundle: Path, log: object
+) -> None:
+    async with walled(
+        tmp_path, bundle, [Fault.TOOL_ARGUMENTS_BROKEN], [Fault.TOOL_CALLS], strategy="cascade"
+    ) as wall:
+        request = CompleteRequest(prompt="What is the weather?")
+        for name in ("get_weather", "get_time"):
+            request.tools.add(name=name, parameters_json_schema='{"type":"object"}')
+        outcome = await wall.ask(request)
+        assert [result for _, _, result in attempts_of(outcome)] == ["rejected", "served"]
+        assert outcome.response.finish_reason == contract.FINISH_REASON_TOOL_CALLS
+        calls = outcome.response.message.tool_calls
+        assert [call.name for call in calls] == ["get_weather", "get_time"]
+        assert calls[0].arguments_json == '{"city":"Zürich","unit":"celsius"}'
+
+
+@pytest.mark.parametrize(
+    ("fault", "wire"),
+    [
+        (Fault.RATE_LIMITED_DATE, Wire.OPENAI),
+        (Fault.RATE_LIMITED_MILLISECONDS, Wire.ANTHROPIC),
+        (Fault.RATE_LIMITED_RETRY_INFO, Wire.GEMINI),
+    ],
+)
+async def test_every_way_to_say_when_closes_the_deployment_until_then(
+    fault: Fault, wire: Wire, tmp_path: Path, bundle: Path, log: object
+) -> None:
+    """The second request does not ask it again, though it would answer."""
+    async with walled(tmp_path, bundle, [fault, BACKUP], wire=wire, retry_after_s=30.0) as wall:
+        for _ in range(2):
+            is_whole(await wall.ask(), BACKUP)
+        assert wall.count(fault) == 1
+
+
 NEVER_RETRIED = (
     Fault.QUOTA_EXHAUSTED,
     Fault.OVERLOADED,
