@@ -59,6 +59,10 @@ class Router:
         self.count(decision)
         return decision
 
+    def decide_aside(self, request: Request) -> Decision:
+        """A decision that serves another one: neither counted nor seen by the challenger; raises as `decide` does."""
+        return self._engine.decide(request)
+
     def warm_up(self) -> Decision:
         """Makes one decision, uncounted, so that no caller waits for first-time work."""
         return self.decide_uncounted(Request("What is the capital of France?"))

@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from random import Random
 
 from turnout_fastpath import Engine, StateBlock, StateError
 
 from turnout_server.challenger import Challenger
+from turnout_server.completion.completer import Completer
+from turnout_server.completion.recording import Recorder
 from turnout_server.doors.server import MainPort
 from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
 from turnout_server.observability.logs import get_logger
 from turnout_server.observability.metrics import Metrics, Sums
+from turnout_server.providers.aiohttp_transport import AiohttpTransport
+from turnout_server.providers.registry import create_providers
+from turnout_server.quality.store.place import find_place
+from turnout_server.quality.store.store import OutcomeStore
 from turnout_server.reloading import ConfigurationError, Reloader, Source
+from turnout_server.resilience.clock import SystemClock
 from turnout_server.routing import Router, revisions_of
 from turnout_server.settings import Settings
 
@@ -46,11 +54,35 @@ class Service:
             challenging = Source(settings.policy, settings.challenger)
             self.challenger = Challenger(challenging, snapshot.state, self.metrics)
             self.router.offer_to(self.challenger)
-        self.port = MainPort(settings, self.router, self.metrics, shares_port=shares_port)
+        self._transport = AiohttpTransport()
+        place = find_place(settings.store)
+        self.store = None if place is None else OutcomeStore(place)
+        try:
+            self.completer = Completer(
+                snapshot,
+                create_providers(self._transport),
+                SystemClock(),
+                Random(),
+                Recorder(self.metrics, self.store),
+                first_token_s=settings.first_token_s,
+                inter_token_s=settings.inter_token_s,
+                max_escalations=settings.max_escalations,
+            )
+        except StateError as error:
+            raise StartError(str(error)) from error
+        self.port = MainPort(
+            settings, self.router, self.metrics, completer=self.completer, shares_port=shares_port
+        )
 
     def sums(self) -> Sums:
         """Everything that is counted. May be called on any thread."""
         return self.metrics.sums()
+
+    async def close(self) -> None:
+        """Closes the connections to providers, and writes what the store still holds."""
+        await self._transport.close()
+        if self.store is not None:
+            await asyncio.to_thread(self.store.close)
 
     async def run(
         self, stop: asyncio.Event, on_ready: Callable[[int], Awaitable[None]] | None = None
@@ -66,6 +98,7 @@ class Service:
         """
         log = get_logger()
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self.close)
             endpoint = open_endpoint(
                 self.settings, lambda: [self.sums()], lambda: self.port.health.is_serving
             )

@@ -138,6 +138,35 @@ class Settings:
             "Requests that are admitted at once; more get RESOURCE_EXHAUSTED with RetryInfo.",
         ),
     ] = 1024
+    max_completions: Annotated[
+        int,
+        Meaning(
+            whole(1, 1_000_000),
+            "requests a worker",
+            "Completions that are admitted at once, beside and not among `max_in_flight`; more get RESOURCE_EXHAUSTED "
+            "with RetryInfo.",
+        ),
+    ] = 512
+    first_token_s: Annotated[
+        float,
+        Meaning(
+            number(0.01, 3600),
+            "seconds",
+            "Most time from an upstream call to its first token; then another deployment is asked.",
+        ),
+    ] = 10.0
+    inter_token_s: Annotated[
+        float,
+        Meaning(
+            number(0.01, 3600),
+            "seconds",
+            "Most time between two tokens of an upstream answer; then it counts as cut.",
+        ),
+    ] = 10.0
+    max_escalations: Annotated[
+        int,
+        Meaning(whole(0, 3), "steps", "Most steps up that a cascade takes for one request."),
+    ] = 1
     max_batch: Annotated[
         int, Meaning(whole(1, 1024), "requests", "Most requests of one RouteBatch call.")
     ] = 1024

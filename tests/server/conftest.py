@@ -13,7 +13,7 @@ import grpc
 import pytest
 import structlog
 from google.protobuf.json_format import ParseDict
-from turnout.v1 import routing_pb2_grpc
+from turnout.v1 import completion_pb2_grpc, routing_pb2_grpc
 from turnout.v1.routing_pb2 import RouteRequest
 from turnout_fastpath import load_policy
 from turnout_server.observability.logs import configure_logs
@@ -26,6 +26,14 @@ from tests.server.small_bundle import make_small_bundle
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_small_bundle(tmp_path_factory.mktemp("bundles") / "small")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Processes that are started with the default store write it here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture
@@ -56,6 +64,7 @@ def settings(bundle: Path, policy: Path) -> Settings:
         metrics_port=None,
         bundle=bundle,
         policy=policy,
+        store="off",
         log_sample=0.0,
         drain_grace_s=0.0,
         drain_s=5.0,
@@ -89,6 +98,7 @@ class Running:
         self.port = port
         self.channel = channel
         self.stub: Any = routing_pb2_grpc.RoutingServiceStub(channel)
+        self.completions: Any = completion_pb2_grpc.CompletionServiceStub(channel)
 
     def raw(self, method: str) -> Callable[..., Any]:
         """A call that sends and receives bytes."""
@@ -119,6 +129,7 @@ async def started(settings: Settings, *, opened: bool = True) -> AsyncIterator[R
     finally:
         await channel.close(None)
         await service.port.stop()
+        await service.close()
 
 
 @pytest.fixture

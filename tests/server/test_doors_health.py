@@ -23,7 +23,7 @@ from tests.server.rich_errors import RichError, decode, failure_of
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-SERVICES = ("", "turnout.v1.RoutingService")
+SERVICES = ("", "turnout.v1.RoutingService", "turnout.v1.CompletionService")
 
 
 def health(running: Running) -> Any:
@@ -86,6 +86,7 @@ async def test_reflection(running: Running) -> None:
     reply = await call.read()
     names = {service.name for service in reply.list_services_response.service}
     assert names == {
+        "turnout.v1.CompletionService",
         "turnout.v1.RoutingService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",

@@ -2,6 +2,13 @@
 
 from turnout.aio import AsyncClient
 from turnout.client import Client
+from turnout.completion_requests import (
+    CompleteFields,
+    OnCut,
+    ReasoningEffort,
+    StreamMode,
+    build_complete_request,
+)
 from turnout.connection import TlsConfig
 from turnout.decision import (
     Candidate,
@@ -41,6 +48,7 @@ __all__ = [
     "Candidate",
     "Client",
     "ClientClosedError",
+    "CompleteFields",
     "DeadlineExceededError",
     "Decision",
     "DecisionStatus",
@@ -52,16 +60,20 @@ __all__ = [
     "InvalidRequestError",
     "LiveState",
     "NoCandidateError",
+    "OnCut",
     "OverloadedError",
     "Reason",
     "ReasonKind",
+    "ReasoningEffort",
     "RequestFields",
     "Revisions",
     "Strategy",
+    "StreamMode",
     "Task",
     "TlsConfig",
     "TurnoutError",
     "UnavailableError",
     "__version__",
+    "build_complete_request",
     "build_request",
 ]

@@ -13,6 +13,15 @@ import grpc.aio
 
 from turnout.aio_stream import FedStream
 from turnout.base import ClientBase
+from turnout.completion_requests import (
+    COMPLETE_S,
+    COMPLETE_STREAM_S,
+    CompleteFields,
+    CompleteLike,
+    OnCut,
+    StreamMode,
+    build_complete_request,
+)
 from turnout.decision import Decision
 from turnout.error_decoding import decode_rpc_error
 from turnout.errors import CallCancelledError, ClientClosedError, InvalidRequestError, TurnoutError
@@ -21,10 +30,13 @@ from turnout.health import CHECK_METHOD, HealthStatus, decode_check, encode_chec
 from turnout.messages import Message
 from turnout.requests import RequestFields, RequestLike, build_request
 from turnout.results import decode_result, decode_results
+from turnout.v1.completion_pb2 import CompleteResponse, CompleteStreamRequest, CompleteStreamResponse
+from turnout.v1.completion_pb2_grpc import CompletionServiceStub
 from turnout.v1.routing_pb2 import RouteBatchRequest
 from turnout.v1.routing_pb2_grpc import RoutingServiceStub
 
 if TYPE_CHECKING:
+    from turnout.v1.completion_pb2_grpc import CompletionServiceAsyncStub
     from turnout.v1.routing_pb2_grpc import RoutingServiceAsyncStub
 
 _Answer = TypeVar("_Answer")
@@ -35,6 +47,7 @@ class _Lane(NamedTuple):
 
     channel: grpc.aio.Channel
     routing: RoutingServiceAsyncStub
+    completion: CompletionServiceAsyncStub
     check: grpc.aio.UnaryUnaryMultiCallable[str, HealthStatus]
 
 
@@ -164,6 +177,74 @@ class AsyncClient(ClientBase[grpc.aio.Channel]):
             # Taken out: what holds an exception must not be held by it.
             raise stream.failures.pop()
 
+    async def complete(
+        self,
+        prompt: CompleteLike | None = None,
+        *,
+        messages: Iterable[Message] | None = None,
+        timeout_s: float | None = None,
+        **fields: Unpack[CompleteFields],
+    ) -> CompleteResponse:
+        """Has a request answered by the tier that is decided for it.
+
+        Nothing is retried by the client: the service has done what helps, and the call is billed.
+
+        Args:
+            prompt: the user's question, at most 4 MiB of UTF-8, or a request from `build_complete_request`.
+            messages: instead of `prompt`, turns as the chat completions API takes them, oldest first.
+            timeout_s: deadline in seconds; None is 120.
+            fields: see `CompleteFields`.
+
+        Returns:
+            The contract's message: the answer, its cost, the decision, and every attempt.
+
+        Raises:
+            TurnoutError: there is no whole answer; its class says why.
+        """
+        request = build_complete_request(prompt, messages=messages, **fields)
+        timeout_s = COMPLETE_S if timeout_s is None else timeout_s
+        return await self._call(self._lane().completion.Complete, request, timeout_s)
+
+    async def complete_stream(
+        self,
+        prompt: CompleteLike | None = None,
+        *,
+        messages: Iterable[Message] | None = None,
+        mode: StreamMode | int = StreamMode.UNSPECIFIED,
+        on_cut: OnCut | int = OnCut.UNSPECIFIED,
+        timeout_s: float | None = None,
+        **fields: Unpack[CompleteFields],
+    ) -> AsyncGenerator[CompleteStreamResponse, None]:
+        """Has a request answered, as the answer comes. Nothing is retried by the client.
+
+        Args:
+            prompt: as for `complete`.
+            messages: as for `complete`.
+            mode: when an answer is shown that gates may still reject.
+            on_cut: what happens when an answer is cut after some of it was given.
+            timeout_s: deadline of the whole stream in seconds; None is 600.
+            fields: see `CompleteFields`.
+
+        Yields:
+            The contract's events: `started` first; after `restarted` the deltas before it do not count; `finished` last.
+
+        Raises:
+            TurnoutError: there is no whole answer, after a `failed` event where anything was asked upstream.
+        """
+        request = CompleteStreamRequest(
+            request=build_complete_request(prompt, messages=messages, **fields),
+            mode=int(mode),  # type: ignore[arg-type]
+            on_cut=int(on_cut),  # type: ignore[arg-type]
+        )
+        timeout_s = COMPLETE_STREAM_S if timeout_s is None else timeout_s
+        call = self._lane().completion.CompleteStream(request, timeout=timeout_s, metadata=self._metadata)
+        try:
+            # At the end it is grpc.aio.EOF, which grpcio's stubs lack.
+            while isinstance(event := await self._answer(call.read()), CompleteStreamResponse):
+                yield event
+        finally:
+            call.cancel()
+
     async def check_health(self, service: str = "", *, timeout_s: float | None = None) -> HealthStatus:
         """Asks how the server is, by the standard health check, and so connects.
 
@@ -230,6 +311,7 @@ class AsyncClient(ClientBase[grpc.aio.Channel]):
             _Lane(
                 channel,
                 RoutingServiceStub(channel),
+                CompletionServiceStub(channel),
                 channel.unary_unary(CHECK_METHOD, encode_check, decode_check),
             )
             for channel in channels

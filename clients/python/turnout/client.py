@@ -10,6 +10,15 @@ from typing import NamedTuple, Self, TypeVar, Unpack
 import grpc
 
 from turnout.base import ClientBase
+from turnout.completion_requests import (
+    COMPLETE_S,
+    COMPLETE_STREAM_S,
+    CompleteFields,
+    CompleteLike,
+    OnCut,
+    StreamMode,
+    build_complete_request,
+)
 from turnout.decision import Decision
 from turnout.error_decoding import decode_rpc_error
 from turnout.errors import ClientClosedError, InvalidRequestError, TurnoutError
@@ -18,6 +27,8 @@ from turnout.health import CHECK_METHOD, HealthStatus, decode_check, encode_chec
 from turnout.messages import Message
 from turnout.requests import RequestFields, RequestLike, build_request
 from turnout.results import decode_result, decode_results
+from turnout.v1.completion_pb2 import CompleteResponse, CompleteStreamRequest, CompleteStreamResponse
+from turnout.v1.completion_pb2_grpc import CompletionServiceStub
 from turnout.v1.routing_pb2 import RouteBatchRequest, RouteStreamRequest
 from turnout.v1.routing_pb2_grpc import RoutingServiceStub
 
@@ -29,6 +40,7 @@ class _Lane(NamedTuple):
 
     channel: grpc.Channel
     routing: RoutingServiceStub
+    completion: CompletionServiceStub
     check: grpc.UnaryUnaryMultiCallable[str, HealthStatus]
 
 
@@ -47,6 +59,7 @@ class Client(ClientBase[grpc.Channel]):
             _Lane(
                 channel,
                 RoutingServiceStub(channel),
+                CompletionServiceStub(channel),
                 channel.unary_unary(CHECK_METHOD, encode_check, decode_check),
             )
             for channel in channels
@@ -162,6 +175,74 @@ class Client(ClientBase[grpc.Channel]):
         if failures:
             # Taken out: what holds an exception must not be held by it.
             raise failures.pop()
+
+    def complete(
+        self,
+        prompt: CompleteLike | None = None,
+        *,
+        messages: Iterable[Message] | None = None,
+        timeout_s: float | None = None,
+        **fields: Unpack[CompleteFields],
+    ) -> CompleteResponse:
+        """Has a request answered by the tier that is decided for it.
+
+        Nothing is retried by the client: the service has done what helps, and the call is billed.
+
+        Args:
+            prompt: the user's question, at most 4 MiB of UTF-8, or a request from `build_complete_request`.
+            messages: instead of `prompt`, turns as the chat completions API takes them, oldest first.
+            timeout_s: deadline in seconds; None is 120.
+            fields: see `CompleteFields`.
+
+        Returns:
+            The contract's message: the answer, its cost, the decision, and every attempt.
+
+        Raises:
+            TurnoutError: there is no whole answer; its class says why.
+        """
+        request = build_complete_request(prompt, messages=messages, **fields)
+        timeout_s = COMPLETE_S if timeout_s is None else timeout_s
+        return self._call(self._lane().completion.Complete, request, timeout_s)
+
+    def complete_stream(
+        self,
+        prompt: CompleteLike | None = None,
+        *,
+        messages: Iterable[Message] | None = None,
+        mode: StreamMode | int = StreamMode.UNSPECIFIED,
+        on_cut: OnCut | int = OnCut.UNSPECIFIED,
+        timeout_s: float | None = None,
+        **fields: Unpack[CompleteFields],
+    ) -> Generator[CompleteStreamResponse, None, None]:
+        """Has a request answered, as the answer comes. Nothing is retried by the client.
+
+        Args:
+            prompt: as for `complete`.
+            messages: as for `complete`.
+            mode: when an answer is shown that gates may still reject.
+            on_cut: what happens when an answer is cut after some of it was given.
+            timeout_s: deadline of the whole stream in seconds; None is 600.
+            fields: see `CompleteFields`.
+
+        Yields:
+            The contract's events: `started` first; after `restarted` the deltas before it do not count; `finished` last.
+
+        Raises:
+            TurnoutError: there is no whole answer, after a `failed` event where anything was asked upstream.
+        """
+        request = CompleteStreamRequest(
+            request=build_complete_request(prompt, messages=messages, **fields),
+            mode=int(mode),  # type: ignore[arg-type]
+            on_cut=int(on_cut),  # type: ignore[arg-type]
+        )
+        timeout_s = COMPLETE_STREAM_S if timeout_s is None else timeout_s
+        call = self._call(self._lane().completion.CompleteStream, request, timeout_s)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise decode_rpc_error(error) from error
+        finally:
+            call.cancel()  # type: ignore[no-untyped-call]
 
     def check_health(self, service: str = "", *, timeout_s: float | None = None) -> HealthStatus:
         """Asks how the server is, by the standard health check, and so connects.

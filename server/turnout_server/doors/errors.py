@@ -11,6 +11,7 @@ from typing import NoReturn, cast
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
     BadRequest,
     ErrorInfo,
@@ -93,6 +94,8 @@ class Failure:
         field: path of the field at fault; empty if none is.
         metadata: of the ErrorInfo, as error_reason.proto lists it.
         retry_after_s: when to come back; None where coming back does not help.
+        forbids_retry: tells gRPC's own retries to stay away: the call has been billed for what it did.
+        details: further ones, in their order.
     """
 
     reason: ErrorReason.ValueType
@@ -100,6 +103,8 @@ class Failure:
     field: str = ""
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
     retry_after_s: float | None = None
+    forbids_retry: bool = False
+    details: tuple[Message, ...] = ()
 
     @property
     def code(self) -> StatusCode:
@@ -119,15 +124,14 @@ class Failure:
 
     def to_trailers(self) -> tuple[tuple[str, str | bytes], ...]:
         """The trailing metadata of an RPC that ends so."""
-        details: list[ErrorInfo | BadRequest | RetryInfo] = [
-            ErrorInfo(reason=self.reason_name, domain=DOMAIN, metadata=self.metadata)
-        ]
+        details: list[Message] = [ErrorInfo(reason=self.reason_name, domain=DOMAIN, metadata=self.metadata)]
         if self.field:
             violation = BadRequest.FieldViolation(
                 field=self.field, description=self.message, reason=self.reason_name
             )
             details.append(BadRequest(field_violations=[violation]))
-        pushback: tuple[tuple[str, str | bytes], ...] = ()
+        # A negative pushback: do not retry (gRFC A6).
+        pushback: tuple[tuple[str, str | bytes], ...] = ((PUSHBACK_KEY, "-1"),) if self.forbids_retry else ()
         if self.retry_after_s is not None:
             delay_ms = round(self.retry_after_s * 1000)
             delay = Duration()
@@ -135,7 +139,7 @@ class Failure:
             details.append(RetryInfo(retry_delay=delay))
             pushback = ((PUSHBACK_KEY, str(delay_ms)),)
         status = Status(code=_number(self.code), message=self.message)
-        for detail in details:
+        for detail in (*details, *self.details):
             packed = AnyMessage()
             packed.Pack(detail)
             status.details.append(packed)

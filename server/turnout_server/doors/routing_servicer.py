@@ -51,10 +51,10 @@ EOF: object = grpc.aio.EOF  # type: ignore[attr-defined]
 class Method:
     """One RPC method: its name, and what is counted of its calls."""
 
-    def __init__(self, name: str, metrics: Metrics, *, streams: bool = False) -> None:
-        self.path = f"/{SERVICE}/{name}"
+    def __init__(self, name: str, metrics: Metrics, *, kind: str = "unary", service: str = SERVICE) -> None:
+        self.path = f"/{service}/{name}"
         self._metrics = metrics
-        self._labels = ("bidi_stream" if streams else "unary", SERVICE, name)
+        self._labels = (kind, service, name)
         self.started = metrics.count(STARTED, *self._labels)
         self.succeeded = metrics.count(HANDLED, *self._labels, "OK")
         self.seconds = metrics.timing(HANDLING, *self._labels)
@@ -77,7 +77,7 @@ class RoutingDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._max_batch = max_batch
         self._route = Method("Route", metrics)
         self._batch = Method("RouteBatch", metrics)
-        self._stream = Method("RouteStream", metrics, streams=True)
+        self._stream = Method("RouteStream", metrics, kind="bidi_stream")
         unary, streaming = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         self._handlers: dict[str, Handler] = {
             # Bytes both ways: parsed and written by compiled code.

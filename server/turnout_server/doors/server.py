@@ -1,4 +1,4 @@
-"""The main port: one grpc.aio server with the routing service, health and reflection."""
+"""The main port: one grpc.aio server with decisions, completions, health and reflection."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from turnout_server.completion.completer import Completer
 from turnout_server.doors.admission import Admission
+from turnout_server.doors.completion_servicer import SERVICE as COMPLETION_SERVICE
+from turnout_server.doors.completion_servicer import CompletionDoor
 from turnout_server.doors.health import HealthDoor
 from turnout_server.doors.items import ItemDecider
 from turnout_server.doors.routing_servicer import SERVICE, RoutingDoor
 from turnout_server.lifecycle import StartError
 from turnout_server.observability.decision_log import DecisionLog
-from turnout_server.observability.metrics import IN_FLIGHT, Metrics
+from turnout_server.observability.metrics import COMPLETIONS_IN_FLIGHT, IN_FLIGHT, Metrics
 from turnout_server.ports import check_free
+from turnout_server.resilience.clock import SystemClock
 from turnout_server.routing import Router
 from turnout_server.settings import Settings
 
@@ -46,6 +50,7 @@ class MainPort:
         router: Router,
         metrics: Metrics,
         *,
+        completer: Completer | None = None,
         shares_port: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -55,12 +60,15 @@ class MainPort:
             settings: the limits and the address.
             router: what decides.
             metrics: what counts.
+            completer: what carries decisions out; None: only decisions are served.
             shares_port: whether other processes listen on the same port.
             sleep: waits out the drain's grace, in seconds.
         """
         self._sleep = sleep
         self.admission = Admission(settings.max_in_flight)
-        self.health = HealthDoor([SERVICE])
+        self.completions = Admission(settings.max_completions)
+        services = [SERVICE] if completer is None else [SERVICE, COMPLETION_SERVICE]
+        self.health = HealthDoor(services)
         self._settings = settings
         self._router = router
         self._server = grpc.aio.server(options=_options(settings, shares_port))
@@ -68,11 +76,25 @@ class MainPort:
         decider = ItemDecider(router, metrics, log, max_text_bytes=settings.max_text_bytes)
         door = RoutingDoor(decider, metrics, self.admission, max_batch=settings.max_batch)
         self._server.add_generic_rpc_handlers((door,))
+        if completer is not None:
+            self._server.add_generic_rpc_handlers(
+                (
+                    CompletionDoor(
+                        router,
+                        completer,
+                        metrics,
+                        self.completions,
+                        SystemClock(),
+                        max_text_bytes=settings.max_text_bytes,
+                    ),
+                )
+            )
+            metrics.watch(COMPLETIONS_IN_FLIGHT, lambda: ((), self.completions.in_flight))
         metrics.watch(IN_FLIGHT, lambda: ((), self.admission.in_flight))
         lean = cast("grpc.aio.Server", _GenericHandlers(self._server))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, lean)
         if settings.reflection:
-            names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, lean)
 
     async def start(self) -> int:
@@ -104,7 +126,7 @@ class MainPort:
     async def open(self) -> None:
         """Makes a decision to warm up, and then lets requests in."""
         await asyncio.to_thread(self._router.warm_up)
-        self.admission.is_open = True
+        self.admission.is_open = self.completions.is_open = True
         await self.health.serve()
 
     async def drain(self) -> None:
@@ -112,12 +134,13 @@ class MainPort:
         await self.health.drain()
         await self._sleep(self._settings.drain_grace_s)
         # Not by the server's own stop: what comes meanwhile it ends with CANCELLED, and no client retries.
-        await self.admission.close(self._settings.drain_s)
+        patience_s = self._settings.drain_s
+        await asyncio.gather(self.admission.close(patience_s), self.completions.close(patience_s))
         await self._server.stop(FLUSH_S)
 
     async def stop(self) -> None:
         """Stops at once."""
-        self.admission.is_open = False
+        self.admission.is_open = self.completions.is_open = False
         await self._server.stop(None)
 
 

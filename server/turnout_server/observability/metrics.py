@@ -141,6 +141,41 @@ REFUSED_CONNECTIONS = Family(
     "turnout_decision_port_refused_connections",
     "Connections that the decision port closed at once, for want of room or memory.",
 )
+COMPLETIONS = Family(
+    "turnout_completions",
+    "Completions by the tier decided and the tier that served (none: no whole answer), how they were carried out, and "
+    "what became of them: served, degraded, failed or cancelled.",
+    ("tier", "served_tier", "strategy", "status"),
+)
+ATTEMPTS = Family(
+    "turnout_attempts",
+    "Upstream calls by what they were for, what became of them, and the fault; empty: none.",
+    ("deployment", "purpose", "result", "fault"),
+)
+ESCALATIONS = Family(
+    "turnout_escalations",
+    "Completions whose answer a gate had replaced by a higher tier's, by the tier decided. Divided by the cascades of "
+    "turnout_completions: the escalation rate; for the cheapest tier: the fallback rate.",
+    ("tier",),
+)
+FAILOVERS = Family(
+    "turnout_failovers",
+    "Completions that another deployment of the same tier served after a fault. Divided by turnout_completions: the "
+    "failover rate.",
+    ("tier",),
+)
+COST_NANO = Family(
+    "turnout_cost_nano_usd",
+    "What upstream calls cost, as far as it is known, in nano-dollars.",
+    ("deployment", "purpose", "result"),
+)
+UNPRICED = Family(
+    "turnout_unpriced_attempts", "Upstream calls of whose cost some part is not known.", ("deployment",)
+)
+GATES = Family("turnout_gates", "What gates said of answers.", ("gate", "verdict", "reason"))
+COMPLETIONS_IN_FLIGHT = Family(
+    "turnout_completions_in_flight", "Completions that are admitted and not yet answered.", is_gauge=True
+)
 FAMILIES = (
     STARTED,
     HANDLED,
@@ -161,6 +196,14 @@ FAMILIES = (
     IN_FLIGHT,
     CONNECTIONS,
     REFUSED_CONNECTIONS,
+    COMPLETIONS,
+    ATTEMPTS,
+    ESCALATIONS,
+    FAILOVERS,
+    COST_NANO,
+    UNPRICED,
+    GATES,
+    COMPLETIONS_IN_FLIGHT,
 )
 
 

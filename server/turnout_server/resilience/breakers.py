@@ -117,6 +117,20 @@ class Breakers:
         waits = [max(b.closed_until_ms() for b in self._of(name)) - now_ms for name in names]
         return max(0, min(waits, default=0)) / 1000
 
+    def closed_for(self, name: str) -> FaultKind | None:
+        """What closes a deployment or its account now, as the nearest fault; None: nothing does."""
+        if self.health(name) is not Health.OPEN:
+            return None
+        now_ms = monotonic_ms(self._clock)
+        both = self._of(name)
+        causes = {breaker.word.cause for breaker in both}
+        if Cause.QUOTA in causes:
+            return FaultKind.QUOTA_EXHAUSTED
+        if Cause.CONFIGURATION in causes:
+            return FaultKind.CONFIGURATION
+        paused = any(breaker.paused_until_ms() > now_ms for breaker in both)
+        return FaultKind.RATE_LIMITED if paused else FaultKind.SERVER_ERROR
+
     def admit(self, name: str) -> Permit | None:
         """Leave to call this deployment, if its breaker and its account's give it."""
         deployment, account = self._of(name)

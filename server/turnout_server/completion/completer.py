@@ -1,0 +1,193 @@
+"""The Complete use-case: a decision is carried out, its answer accounted, whatever becomes of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+
+from turnout_fastpath import Snapshot, Strategy
+
+from turnout_server.completion.asked import Asked
+from turnout_server.completion.attempts import AttemptLog
+from turnout_server.completion.dispatcher import Answer, Dispatcher, Listener, Run
+from turnout_server.completion.failures import BudgetExhaustedError, CompletionError
+from turnout_server.completion.fleet import Fleet
+from turnout_server.completion.gates.chain import GateChain
+from turnout_server.completion.gates.confidence_fit import Thresholds
+from turnout_server.completion.recording import Recorder
+from turnout_server.completion.strategies.cascade import answer_cascade
+from turnout_server.completion.strategies.single import answer_single
+from turnout_server.providers.protocol import Provider
+from turnout_server.resilience.clock import Clock
+from turnout_server.resilience.session_affinity import SessionWriter
+from turnout_server.resilience.spend_budget import (
+    MOST_RESERVED_NANO_USD,
+    Budget,
+    Exhausted,
+    Reservation,
+    Scope,
+    ScopeKind,
+    Spending,
+)
+
+# Where neither the caller nor the deployment says how long an answer may be.
+USUAL_OUTPUT_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A whole answer and how it came about.
+
+    Attributes:
+        answer: what is served, and the attempt that gave it.
+        strategy: how it was carried out.
+        degraded: True where a tier below the decided one served.
+    """
+
+    answer: Answer
+    strategy: Strategy
+    degraded: bool
+
+
+class EnsembleUnavailableError(CompletionError):
+    """The caller forces `ensemble`, which this version does not carry out."""
+
+
+class Completer:
+    """Carries out decisions. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        providers: Mapping[str, Provider],
+        clock: Clock,
+        random: Random,
+        recorder: Recorder,
+        *,
+        first_token_s: float,
+        inter_token_s: float,
+        max_escalations: int,
+        budgets: Mapping[Scope, Budget] | None = None,
+    ) -> None:
+        """Puts the parts together.
+
+        Args:
+            snapshot: whose deployments are called first.
+            providers: adapters by name.
+            clock: of everything.
+            random: source of jitter.
+            recorder: keeps what was done.
+            first_token_s: most seconds to an attempt's first token.
+            inter_token_s: most seconds between its tokens.
+            max_escalations: most steps up of a cascade.
+            budgets: what tenants and policies may spend; None: as much as they like.
+
+        Raises:
+            StateError: the state block has no room for the breakers.
+        """
+        self.recorder = recorder
+        self._clock = clock
+        self._random = random
+        self._fleet = Fleet(snapshot, clock, random)
+        self._gates = GateChain()
+        self._max_escalations = max_escalations
+        self._dispatcher = Dispatcher(
+            providers, clock, random, first_token_s=first_token_s, inter_token_s=inter_token_s
+        )
+        self._sessions = SessionWriter(snapshot.state)
+        self._spending = Spending(snapshot.state, budgets or {}, clock)
+
+    def start(self, asked: Asked, snapshot: Snapshot, log: AttemptLog) -> Run:
+        """What a request shares over its steps; with another snapshot than before, its deployments are read."""
+        if self._fleet.snapshot is not snapshot:
+            self._fleet = Fleet(snapshot, self._clock, self._random)
+        return Run(asked, self._fleet, log, asked.chat)
+
+    def strategy_of(self, asked: Asked) -> Strategy:
+        """How a request is carried out: `ensemble`, where a policy decides it, as `cascade`; its reason is logged once.
+
+        Raises:
+            EnsembleUnavailableError: the caller forces it.
+        """
+        wanted = asked.strategy or asked.decision.strategy
+        if wanted is Strategy.ENSEMBLE:
+            if asked.strategy is not None:
+                raise EnsembleUnavailableError("ensemble is not carried out by this version")
+            self.recorder.note_ensemble_replaced(asked.decision.policy)
+            return Strategy.CASCADE
+        return Strategy(wanted)
+
+    async def complete(self, run: Run, strategy: Strategy, listener: Listener | None = None) -> Completed:
+        """Answers one request. Cancelling aborts every upstream call at once, and is accounted.
+
+        Raises:
+            CompletionError: there is no whole answer.
+        """
+        asked = run.asked
+        reservation = self._reserve(run)
+        completed: Completed | None = None
+        try:
+            if strategy is Strategy.CASCADE:
+                answer = await answer_cascade(
+                    self._dispatcher, run, listener, self._gates_of(asked), self._max_escalations
+                )
+            else:
+                answer = await answer_single(self._dispatcher, run, listener)
+            decided = run.fleet.tiers.index(asked.decision.tier)
+            degraded = answer.attempt.deployment.rank < decided
+            completed = Completed(answer, strategy, degraded)
+            self._note_session(run, answer)
+            return completed
+        finally:
+            # Not awaited: what was spent is accounted though the caller is gone.
+            self._spending.settle(reservation, run.log.cost.total.cost_nano, run.log.tokens_total)
+            self.recorder.record(run, strategy, completed)
+
+    def _gates_of(self, asked: Asked) -> GateChain:
+        if not asked.skip and asked.min_confidence is None:
+            return self._gates
+        thresholds = None if asked.min_confidence is None else Thresholds(default=asked.min_confidence)
+        return GateChain(thresholds=thresholds, without=asked.skip)
+
+    def _reserve(self, run: Run) -> Reservation:
+        """Reserves what the first attempt may cost in the budgets of the tenant and the policy.
+
+        Raises:
+            BudgetExhaustedError: that is not left.
+        """
+        asked = run.asked
+        deployment = run.fleet[asked.decision.deployment]
+        output_tokens = asked.chat.max_output_tokens or min(
+            deployment.target.max_output_tokens or USUAL_OUTPUT_TOKENS, USUAL_OUTPUT_TOKENS
+        )
+        price = run.fleet.price(deployment)
+        rates = None if price is None else price.rates(run.input_tokens)
+        nano = 0
+        if rates is not None:
+            nano = -(-(run.input_tokens * rates.input + output_tokens * rates.output) // 1_000_000)
+        scopes = [Scope(ScopeKind.POLICY, asked.decision.policy)]
+        if asked.tenant:
+            scopes.append(Scope(ScopeKind.TENANT, asked.tenant))
+        held = self._spending.reserve(
+            scopes, min(nano, MOST_RESERVED_NANO_USD), run.input_tokens + output_tokens
+        )
+        if isinstance(held, Exhausted):
+            raise BudgetExhaustedError(held)
+        return held
+
+    def _note_session(self, run: Run, answer: Answer) -> None:
+        asked = run.asked
+        keep_s = run.fleet.keeps_session_s(asked.decision.policy)
+        deployment = answer.attempt.deployment
+        if not asked.session_id or keep_s is None:
+            return
+        self._sessions.note_answer(
+            asked.session_id,
+            # A tier that stood in for a better one is not what the session is worth.
+            max(deployment.rank, run.fleet.tiers.index(asked.decision.tier)),
+            deployment.target.name,
+            answer.attempt.tokens,
+            keep_s=keep_s,
+            automatic_cache=deployment.has_automatic_cache,
+        )

@@ -1,0 +1,135 @@
+"""The deployments of a policy as completions see them: what to call, what it costs, and whether it may be called."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from turnout_fastpath import Decision, ReasonKind, Snapshot
+
+from turnout_server.completion.cost import ModelPrice
+from turnout_server.planning.price_book import PriceBook
+from turnout_server.providers.credentials import KeySource
+from turnout_server.providers.protocol import Target
+from turnout_server.resilience.breakers import Breakers
+from turnout_server.resilience.clock import Clock
+from turnout_server.resilience.retry_budget import RetryBudget
+
+# Providers whose cache takes every long prefix unasked and reports no writes.
+AUTOMATIC_CACHES = frozenset({"openai", "azure"})
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One deployment.
+
+    Attributes:
+        target: where calls go.
+        tier: name of its tier.
+        rank: of the tier, 0 is the cheapest.
+        account: whose quota its calls use; equal for equal providers, endpoints and credentials.
+        context_window: input and output together, in provider tokens.
+        price: key in the policy's prices; None: none.
+    """
+
+    target: Target
+    tier: str
+    rank: int
+    account: str
+    context_window: int
+    price: str | None
+
+    @property
+    def has_automatic_cache(self) -> bool:
+        """True if its provider caches long prefixes unasked."""
+        return self.target.provider in AUTOMATIC_CACHES
+
+
+class Fleet:
+    """A snapshot's deployments, with the breakers and retry budgets that stand before them.
+
+    Attributes:
+        snapshot: what it was made of.
+        tiers: names, the cheapest first.
+        breakers: over the snapshot's state block.
+    """
+
+    def __init__(self, snapshot: Snapshot, clock: Clock, random: Random) -> None:
+        """Reads the snapshot's policy document.
+
+        Raises:
+            StateError: the state block has no room for so many breakers.
+        """
+        document = snapshot.policies.document
+        self.snapshot = snapshot
+        self._clock = clock
+        self._policies: Mapping[str, Any] = document["policies"]
+        self._prices = PriceBook(document["prices"])
+        self.tiers = [tier["name"] for tier in document["tiers"]]
+        keys: dict[str, KeySource] = {}
+        self._deployments = {
+            entry["name"]: _read(entry, tier["name"], rank, keys, clock)
+            for rank, tier in enumerate(document["tiers"])
+            for entry in tier["chain"]
+        }
+        accounts = {name: one.account for name, one in self._deployments.items()}
+        chains = [[entry["name"] for entry in tier["chain"]] for tier in document["tiers"]]
+        self.breakers = Breakers(snapshot.state, chains, accounts, clock, random)
+        self._retries = {account: RetryBudget(clock) for account in accounts.values()}
+
+    def __getitem__(self, name: str) -> Deployment:
+        return self._deployments[name]
+
+    def retries(self, deployment: Deployment) -> RetryBudget:
+        """The retry budget of a deployment's account."""
+        return self._retries[deployment.account]
+
+    def price(self, deployment: Deployment) -> ModelPrice | None:
+        """The price in force now; None: none is known."""
+        today = datetime.datetime.fromtimestamp(self._clock.unix_s(), datetime.UTC).date()
+        return self._prices.at(deployment.price, today)
+
+    def keeps_session_s(self, policy: str) -> float | None:
+        """Seconds for which a policy keeps a session's tier; None: it keeps none."""
+        sessions = self._policies[policy]["sessions"]
+        return None if sessions["mode"] == "none" else float(sessions["ttl_s"])
+
+    def range_of(self, decision: Decision, min_tier: str, max_tier: str) -> tuple[int, int]:
+        """The least and the greatest rank that may serve: the caller's, the policy's and its rules' limits together.
+
+        Args:
+            decision: whose reasons tell which rules matched.
+            min_tier: the caller's least tier, empty for none.
+            max_tier: the caller's greatest tier, empty for none.
+        """
+        policy = self._policies[decision.policy]
+        matched = {reason.id for reason in decision.reasons if reason.kind is ReasonKind.RULE}
+        acts = [rule["then"] for rule in policy["rules"] if rule["name"] in matched]
+        floors = [min_tier, policy["min_tier"], *(then["floor"] for then in acts)]
+        ceilings = [max_tier, policy["max_tier"], *(then["ceiling"] for then in acts)]
+        low = max((self.tiers.index(name) for name in floors if name), default=0)
+        high = min((self.tiers.index(name) for name in ceilings if name), default=len(self.tiers) - 1)
+        return low, high
+
+
+def _read(
+    entry: Mapping[str, Any], tier: str, rank: int, keys: dict[str, KeySource], clock: Clock
+) -> Deployment:
+    source = entry["credentials"]
+    if source is not None and source not in keys:
+        keys[source] = KeySource(source, clock.monotonic_s)
+    target = Target(
+        name=entry["name"],
+        provider=entry["provider"],
+        model=entry["model"],
+        endpoint=entry["endpoint"],
+        key=None if source is None else keys[source],
+        max_output_tokens=entry["max_output_tokens"],
+    )
+    parts: Sequence[str] = (entry["provider"], entry["endpoint"] or "", source or "")
+    # A provider that has neither address nor key has no accounts: each deployment stands for itself.
+    account = " ".join(parts) if any(parts[1:]) else f"{entry['provider']} {entry['name']}"
+    return Deployment(target, tier, rank, account, entry["context_window"], entry["price"])

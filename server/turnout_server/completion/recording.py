@@ -1,0 +1,158 @@
+"""What is counted and stored of a completion: the decision, its attempts, what they cost, what the gates said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from turnout_fastpath import Decision, Strategy
+
+from turnout_server.completion.attempt import AttemptResult, Purpose
+from turnout_server.completion.attempts import Attempt
+from turnout_server.observability.logs import get_logger
+from turnout_server.observability.metrics import (
+    ATTEMPTS,
+    COMPLETIONS,
+    COST_NANO,
+    ESCALATIONS,
+    FAILOVERS,
+    GATES,
+    UNPRICED,
+    Metrics,
+)
+from turnout_server.quality.store.records import AttemptRecord, CostRecord, DecisionRecord, GateRecord
+from turnout_server.quality.store.store import OutcomeStore
+
+if TYPE_CHECKING:
+    from turnout_server.completion.completer import Completed
+    from turnout_server.completion.dispatcher import Run
+
+NOT_SERVED = "none"
+
+
+class Recorder:
+    """Counts and stores; nothing that it does waits."""
+
+    def __init__(
+        self, metrics: Metrics, store: OutcomeStore | None, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Counts into `metrics` and stores in `store`, if there is one.
+
+        Args:
+            metrics: of the process.
+            store: None: nothing is stored.
+            clock: seconds since 1970.
+        """
+        self._metrics = metrics
+        self._store = store
+        self._clock = clock
+        self._ensembles_told: set[str] = set()
+
+    def record(self, run: Run, strategy: Strategy, completed: Completed | None) -> None:
+        """A request has ended; without `completed`, without a whole answer."""
+        decision, attempts = run.asked.decision, run.log.attempts
+        how = strategy.name.lower()
+        served = NOT_SERVED if completed is None else completed.answer.attempt.deployment.tier
+        status = "failed"
+        if completed is not None:
+            status = "degraded" if completed.degraded else "served"
+        elif attempts and attempts[-1].result is AttemptResult.CANCELLED:
+            status = "cancelled"
+        self._metrics.count(COMPLETIONS, decision.tier, served, how, status).add()
+        if any(one.purpose is Purpose.ESCALATE for one in attempts):
+            self._metrics.count(ESCALATIONS, decision.tier).add()
+        if completed is not None:
+            self._count_failover(completed.answer.attempt, attempts)
+        for attempt in attempts:
+            self._count(attempt)
+        if self._store is not None:
+            self._store_all(self._store, run, how)
+
+    def note_ensemble_replaced(self, policy: str) -> None:
+        """A policy decides `ensemble`, and `cascade` is carried out in its place."""
+        if policy not in self._ensembles_told:
+            self._ensembles_told.add(policy)
+            get_logger().warning("ensemble_replaced", policy=policy, by="cascade", reason="not implemented")
+
+    def _count_failover(self, served: Attempt, attempts: list[Attempt]) -> None:
+        """Served by another deployment of the same tier after a fault."""
+        tier = served.deployment.tier
+        if any(
+            one.result is AttemptResult.FAILED
+            and one.deployment.tier == tier
+            and one.deployment is not served.deployment
+            for one in attempts
+        ):
+            self._metrics.count(FAILOVERS, tier).add()
+
+    def _count(self, attempt: Attempt) -> None:
+        name = attempt.deployment.target.name
+        fault = "" if attempt.fault is None else str(attempt.fault)
+        self._metrics.count(ATTEMPTS, name, attempt.purpose, attempt.result, fault).add()
+        cost = attempt.cost
+        self._metrics.count(COST_NANO, name, attempt.purpose, attempt.result).value += cost.cost_nano or 0
+        if not cost.complete:
+            self._metrics.count(UNPRICED, name).add()
+        for verdict in attempt.verdicts:
+            self._metrics.count(GATES, verdict.gate, verdict.verdict, verdict.reason).add()
+
+    def _store_all(self, store: OutcomeStore, run: Run, strategy: str) -> None:
+        asked, decision = run.asked, run.asked.decision
+        now_ms = int(self._clock() * 1000)
+        store.record_decision(_decision_record(decision, now_ms, asked.tenant, strategy))
+        for attempt in run.log.attempts:
+            store.record_attempt(_attempt_record(decision.decision_id, attempt))
+            cost = CostRecord(
+                attempt_id=attempt.attempt_id,
+                decision_id=decision.decision_id,
+                at_ms=attempt.begun_ms,
+                policy=decision.policy,
+                tier=attempt.deployment.tier,
+                deployment=attempt.deployment.target.name,
+                tokens=attempt.tokens,
+                cost=attempt.cost,
+                tenant=asked.tenant,
+            )
+            store.record_cost(cost, attempt.price)
+            if attempt.verdicts:
+                gates = GateRecord(decision.decision_id, attempt.attempt_id, now_ms, attempt.verdicts)
+                store.record_gates(gates)
+
+
+def _decision_record(decision: Decision, now_ms: int, tenant: str, strategy: str) -> DecisionRecord:
+    return DecisionRecord(
+        decision_id=decision.decision_id,
+        at_ms=now_ms,
+        policy=decision.policy,
+        tier=decision.tier,
+        status=decision.status.name.lower(),
+        deployment=decision.deployment,
+        tenant=tenant,
+        task=decision.task or "",
+        strategy=strategy,
+        propensity=decision.propensity,
+        tokens_total=decision.tokens_total,
+        p_sufficient={c.tier: c.p_sufficient for c in decision.candidates if c.p_sufficient is not None},
+        policy_revision=decision.policy_revision,
+        bundle_revision=decision.bundle_revision,
+        features_revision=decision.features_revision,
+    )
+
+
+def _attempt_record(decision_id: str, attempt: Attempt) -> AttemptRecord:
+    first_ns = attempt.first_token_ns
+    return AttemptRecord(
+        attempt_id=attempt.attempt_id,
+        decision_id=decision_id,
+        begun_ms=attempt.begun_ms,
+        deployment=attempt.deployment.target.name,
+        model=attempt.deployment.target.model,
+        purpose=attempt.purpose,
+        result=attempt.result,
+        model_version=attempt.model_version,
+        fault=attempt.fault,
+        first_token_ms=None if first_ns is None else (first_ns - attempt.started_ns) / 1e6,
+        total_ms=(attempt.ended_ns - attempt.started_ns) / 1e6,
+        finish_reason="" if attempt.finish_reason is None else str(attempt.finish_reason),
+    )
