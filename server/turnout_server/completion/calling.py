@@ -6,7 +6,7 @@ Every call is streamed, so that silence is found by the first token and what had
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 
 from turnout_server.completion.attempt import Purpose
@@ -23,22 +23,30 @@ from turnout_server.resilience.clock import Clock
 class Caller:
     """Calls providers, by the name that deployments give."""
 
-    def __init__(self, providers: Mapping[str, Provider], clock: Clock, *, inter_token_s: float) -> None:
-        """Nothing is under way.
-
-        Args:
-            providers: adapters.
-            clock: of attempts.
-            inter_token_s: most seconds between an attempt's tokens.
-        """
+    def __init__(self, providers: Mapping[str, Provider], clock: Clock) -> None:
+        """Nothing is under way; `clock` is of the attempts."""
         self._providers = providers
         self._clock = clock
-        self._inter_token_s = inter_token_s
 
     async def call(
-        self, run: Run, permit: Permit, purpose: Purpose, listener: Listener | None, first_token_s: float
+        self,
+        run: Run,
+        permit: Permit,
+        purpose: Purpose,
+        listener: Listener | None,
+        first_token_s: float,
+        on_first_token: Callable[[], None] = lambda: None,
     ) -> Answer | Attempt:
-        """Makes one upstream call, which has so long to its first token; the attempt alone if it failed."""
+        """Makes one upstream call; the attempt alone if it failed.
+
+        Args:
+            run: the request.
+            permit: leave to make the call.
+            purpose: of the attempt.
+            listener: sees the answer as it comes.
+            first_token_s: most seconds to its first token.
+            on_first_token: told of that, before the listener is.
+        """
         deployment = run.fleet[permit.deployment]
         attempt = Attempt(
             deployment,
@@ -49,26 +57,35 @@ class Caller:
         )
         run.log.attempts.append(attempt)
         collector = ResponseCollector()
-        call = ProviderCall(
-            deployment.target, run.chat, self._limits(run, first_token_s), attempt=len(run.log.attempts) - 1
-        )
+        limits = _limits(run, first_token_s, deployment.inter_token_s)
+        call = ProviderCall(deployment.target, run.chat, limits, attempt=len(run.log.attempts) - 1)
+        pulse = run.fleet.pulse(permit.deployment)
+        number = pulse.begin()
+
+        def first_token() -> None:
+            pulse.first_token(number)
+            on_first_token()
+
         try:
             provider = self._providers.get(deployment.target.provider)
             if provider is None:
                 raise UpstreamError(FaultKind.CONFIGURATION, field="provider")
             stream = provider.stream(call)
-            await self._read(run, stream, attempt, collector, listener)
+            await self._read(run, stream, attempt, collector, listener, first_token)
             answer = collector.response()
             _raise_blocked(answer)
         except UpstreamError as error:
+            pulse.end(number)
             run.fleet.breakers.fail(permit, error.kind, error.retry_after_s)
             attempt.fail(error, run.log.now_ns(), run.input_tokens)
             return attempt
         except BaseException:
             # The caller went away, in whatever way: the stream is closed, which aborts the socket.
+            pulse.end(number)
             run.fleet.breakers.release(permit)
             attempt.cancel(run.log.now_ns(), run.input_tokens)
             raise
+        pulse.end(number, whole=True)
         run.fleet.breakers.succeed(permit)
         attempt.succeed(answer, run.log.now_ns(), run.input_tokens)
         return Answer(answer, attempt)
@@ -80,25 +97,31 @@ class Caller:
         attempt: Attempt,
         collector: ResponseCollector,
         listener: Listener | None,
+        first_token: Callable[[], None],
     ) -> None:
+        heard = False
         async with aclosing(stream):
             async for event in stream:
                 collector.add(event)
                 attempt.see(event, run.log.now_ns)
+                if not heard and attempt.first_token_ns is not None:
+                    heard = True
+                    first_token()
                 if listener is None or isinstance(event, Finished):
                     continue
                 if not isinstance(event, UsageUpdate):
                     run.log.content_given = True
                 await listener.content(event)
 
-    def _limits(self, run: Run, first_token_s: float) -> Limits:
-        deadline = run.asked.deadline
-        ends_s = deadline.ends_s - deadline.reserve_s
-        return Limits(
-            deadline=None if math.isinf(ends_s) else ends_s,
-            first_token_s=first_token_s,
-            inter_token_s=self._inter_token_s,
-        )
+
+def _limits(run: Run, first_token_s: float, inter_token_s: float) -> Limits:
+    deadline = run.asked.deadline
+    ends_s = deadline.ends_s - deadline.reserve_s
+    return Limits(
+        deadline=None if math.isinf(ends_s) else ends_s,
+        first_token_s=first_token_s,
+        inter_token_s=inter_token_s,
+    )
 
 
 def _raise_blocked(answer: ChatResponse) -> None:

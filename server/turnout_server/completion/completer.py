@@ -78,8 +78,8 @@ class Completer:
             clock: of everything.
             random: source of jitter.
             recorder: keeps what was done.
-            first_token_s: most seconds to an attempt's first token.
-            inter_token_s: most seconds between its tokens.
+            first_token_s: most seconds to an attempt's first token, where its deployment does not say.
+            inter_token_s: most seconds between its tokens, where its deployment does not say.
             max_escalations: most steps up of a cascade.
             budgets: what tenants and policies may spend; None: as much as they like.
 
@@ -89,19 +89,19 @@ class Completer:
         self.recorder = recorder
         self._clock = clock
         self._random = random
-        self._fleet = Fleet(snapshot, clock, random)
+        self._first_token_s = first_token_s
+        self._inter_token_s = inter_token_s
+        self._fleet = self._fleet_of(snapshot)
         self._gates = GateChain()
         self._max_escalations = max_escalations
-        self._dispatcher = Dispatcher(
-            providers, clock, random, first_token_s=first_token_s, inter_token_s=inter_token_s
-        )
+        self._dispatcher = Dispatcher(providers, clock, random)
         self._sessions = SessionWriter(snapshot.state)
         self._spending = Spending(snapshot.state, budgets or {}, clock)
 
     def start(self, asked: Asked, snapshot: Snapshot, log: AttemptLog) -> Run:
         """What a request shares over its steps; with another snapshot than before, its deployments are read."""
         if self._fleet.snapshot is not snapshot:
-            self._fleet = Fleet(snapshot, self._clock, self._random)
+            self._fleet = self._fleet_of(snapshot)
         return Run(asked, self._fleet, log, asked.chat)
 
     def strategy_of(self, asked: Asked) -> Strategy:
@@ -143,6 +143,15 @@ class Completer:
             # Not awaited: what was spent is accounted though the caller is gone.
             self._spending.settle(reservation, run.log.cost.total.cost_nano, run.log.tokens_total)
             self.recorder.record(run, strategy, completed)
+
+    def _fleet_of(self, snapshot: Snapshot) -> Fleet:
+        return Fleet(
+            snapshot,
+            self._clock,
+            self._random,
+            first_token_s=self._first_token_s,
+            inter_token_s=self._inter_token_s,
+        )
 
     def _gates_of(self, asked: Asked) -> GateChain:
         if not asked.skip and asked.min_confidence is None:

@@ -31,8 +31,6 @@ class Dispatcher:
         clock: Clock,
         random: Random,
         *,
-        first_token_s: float,
-        inter_token_s: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Calls `providers`, by the name that deployments give.
@@ -41,12 +39,10 @@ class Dispatcher:
             providers: adapters.
             clock: of deadlines, breakers and budgets.
             random: source of jitter.
-            first_token_s: most seconds to an attempt's first token.
-            inter_token_s: most seconds between its tokens.
             sleep: waits out a retry's delay.
         """
-        self._caller = Caller(providers, clock, inter_token_s=inter_token_s)
-        self._means = Means(self._caller, clock, random, first_token_s, sleep)
+        self._caller = Caller(providers, clock)
+        self._means = Means(self._caller, clock, random, sleep)
 
     async def answer(
         self,

@@ -13,10 +13,11 @@ from turnout_fastpath import Decision, ReasonKind, Snapshot
 from turnout_server.completion.cost import ModelPrice
 from turnout_server.planning.price_book import PriceBook
 from turnout_server.providers.credentials import KeySource
-from turnout_server.providers.protocol import Target
+from turnout_server.providers.protocol import DEFAULT_FIRST_TOKEN_S, DEFAULT_INTER_TOKEN_S, Target
 from turnout_server.resilience.breakers import Breakers
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.retry_budget import RetryBudget
+from turnout_server.resilience.silence import Pulse
 
 # Providers whose cache takes every long prefix unasked and reports no writes.
 AUTOMATIC_CACHES = frozenset({"openai", "azure"})
@@ -32,6 +33,8 @@ class Deployment:
         rank: of the tier, 0 is the cheapest.
         account: whose quota its calls use; equal for equal providers, endpoints and credentials.
         context_window: input and output together, in provider tokens.
+        first_token_s: most seconds to a first token.
+        inter_token_s: most seconds between tokens.
         price: key in the policy's prices; None: none.
     """
 
@@ -40,6 +43,8 @@ class Deployment:
     rank: int
     account: str
     context_window: int
+    first_token_s: float
+    inter_token_s: float
     price: str | None
 
     @property
@@ -57,8 +62,23 @@ class Fleet:
         breakers: over the snapshot's state block.
     """
 
-    def __init__(self, snapshot: Snapshot, clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        clock: Clock,
+        random: Random,
+        *,
+        first_token_s: float = DEFAULT_FIRST_TOKEN_S,
+        inter_token_s: float = DEFAULT_INTER_TOKEN_S,
+    ) -> None:
         """Reads the snapshot's policy document.
+
+        Args:
+            snapshot: what to make it of.
+            clock: of breakers and budgets.
+            random: source of jitter.
+            first_token_s: most seconds to an attempt's first token, where the deployment does not say.
+            inter_token_s: most seconds between its tokens, where the deployment does not say.
 
         Raises:
             StateError: the state block has no room for so many breakers.
@@ -71,7 +91,7 @@ class Fleet:
         self.tiers = [tier["name"] for tier in document["tiers"]]
         keys: dict[str, KeySource] = {}
         self._deployments = {
-            entry["name"]: _read(entry, tier["name"], rank, keys, clock)
+            entry["name"]: _read(entry, tier["name"], rank, keys, clock, first_token_s, inter_token_s)
             for rank, tier in enumerate(document["tiers"])
             for entry in tier["chain"]
         }
@@ -79,6 +99,8 @@ class Fleet:
         chains = [[entry["name"] for entry in tier["chain"]] for tier in document["tiers"]]
         self.breakers = Breakers(snapshot.state, chains, accounts, clock, random)
         self._retries = {account: RetryBudget(clock) for account in accounts.values()}
+        self._further = {tier: RetryBudget(clock) for tier in self.tiers}
+        self._pulses = {name: Pulse(clock, one.first_token_s) for name, one in self._deployments.items()}
 
     def __getitem__(self, name: str) -> Deployment:
         return self._deployments[name]
@@ -86,6 +108,14 @@ class Fleet:
     def retries(self, deployment: Deployment) -> RetryBudget:
         """The retry budget of a deployment's account."""
         return self._retries[deployment.account]
+
+    def further(self, tier: str) -> RetryBudget:
+        """The budget of attempts beyond the first, of requests in a tier, where late failures are about."""
+        return self._further[tier]
+
+    def pulse(self, name: str) -> Pulse:
+        """The life signs of a deployment."""
+        return self._pulses[name]
 
     def price(self, deployment: Deployment) -> ModelPrice | None:
         """The price in force now; None: none is known."""
@@ -116,7 +146,13 @@ class Fleet:
 
 
 def _read(
-    entry: Mapping[str, Any], tier: str, rank: int, keys: dict[str, KeySource], clock: Clock
+    entry: Mapping[str, Any],
+    tier: str,
+    rank: int,
+    keys: dict[str, KeySource],
+    clock: Clock,
+    first_token_s: float,
+    inter_token_s: float,
 ) -> Deployment:
     source = entry["credentials"]
     if source is not None and source not in keys:
@@ -132,4 +168,14 @@ def _read(
     parts: Sequence[str] = (entry["provider"], entry["endpoint"] or "", source or "")
     # A provider that has neither address nor key has no accounts: each deployment stands for itself.
     account = " ".join(parts) if any(parts[1:]) else f"{entry['provider']} {entry['name']}"
-    return Deployment(target, tier, rank, account, entry["context_window"], entry["price"])
+    told_first_s, told_inter_s = entry["first_token_s"], entry["inter_token_s"]
+    return Deployment(
+        target,
+        tier,
+        rank,
+        account,
+        entry["context_window"],
+        first_token_s if told_first_s is None else told_first_s,
+        inter_token_s if told_inter_s is None else told_inter_s,
+        entry["price"],
+    )

@@ -78,9 +78,24 @@ class RetryBudget:
         self._under_way += 1
         return True
 
-    def end(self) -> None:
-        """A retry has ended, in whatever way."""
+    def end(self, *, spent: bool = True) -> None:
+        """A retry has ended; not `spent`: it was of use, and its place is given back at once."""
         if self._under_way < 1:
             raise ValueError("no retry is under way")
         self._under_way -= 1
-        self._ended.add()
+        if spent:
+            self._ended.add()
+
+
+class Place:
+    """A place in a budget, held from `begin` until it is given back, once."""
+
+    def __init__(self, budget: RetryBudget) -> None:
+        """Holds what `budget.begin` has given."""
+        self._budget: RetryBudget | None = budget
+
+    def end(self, *, spent: bool = True) -> None:
+        """Gives it back; the second time nothing happens. See `RetryBudget.end`."""
+        if self._budget is not None:
+            self._budget.end(spent=spent)
+            self._budget = None
