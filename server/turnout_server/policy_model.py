@@ -267,6 +267,30 @@ class Limits(Section):
     )
 
 
+class Hedging(Section):
+    """A second call to an equivalent deployment when the first token is late; the first of the two to have one serves."""
+
+    enabled: bool = Field(default=False, description="True: late calls are hedged; false: never.")
+    delay_s: Annotated[float, Field(ge=0.01, le=600)] | None = Field(
+        default=None,
+        description="Seconds without a first token after which the second call is sent, 0.01 to 600; null: as the "
+        "deployment's own first tokens say, by `quantile`.",
+    )
+    quantile: Annotated[float, Field(ge=0.5, le=0.999)] = Field(
+        default=0.95,
+        description="Share of the deployment's last calls, 0.5 to 0.999, that had their first token by the time at which "
+        "a call is late; nothing is hedged before 20 were seen.",
+    )
+    least_delay_s: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=0.1, description="By `quantile`: no call is hedged earlier than this, in seconds, 0 to 600."
+    )
+    share: Annotated[float, Field(ge=0, le=0.2)] = Field(
+        default=0.05,
+        description="Most hedges as a share of the requests of the last ten seconds, 0 to 0.2, and one besides; each "
+        "worker counts its own.",
+    )
+
+
 class Policy(Section):
     """How requests are decided: bars, rules, limits."""
 
@@ -287,6 +311,9 @@ class Policy(Section):
     )
     limits: Limits = Field(
         default_factory=Limits, description="Bounds of length, budget and time; left out: the defaults."
+    )
+    hedging: Hedging = Field(
+        default_factory=Hedging, description="Second calls when the first token is late; left out: none."
     )
     explore: Annotated[float, Field(ge=0, le=0.5)] = Field(
         default=0.0,

@@ -195,6 +195,13 @@ policies:
         "buckets": [],
         "sessions": {"mode": "keep_or_raise", "ttl_s": 3600},
         "limits": {"max_request_tokens": None, "budget_spent_ceiling": None, "least_time_ms": 2.0},
+        "hedging": {
+            "enabled": False,
+            "delay_s": None,
+            "quantile": 0.95,
+            "least_delay_s": 0.1,
+            "share": 0.05,
+        },
         "explore": 0.0,
         "control_share": 0.0,
     }

@@ -16,6 +16,7 @@ from turnout_server.providers.credentials import KeySource
 from turnout_server.providers.protocol import DEFAULT_FIRST_TOKEN_S, DEFAULT_INTER_TOKEN_S, Target
 from turnout_server.resilience.breakers import Breakers
 from turnout_server.resilience.clock import Clock
+from turnout_server.resilience.hedge import CONCURRENT, HedgeRules
 from turnout_server.resilience.retry_budget import RetryBudget
 from turnout_server.resilience.silence import Pulse
 
@@ -99,6 +100,9 @@ class Fleet:
         chains = [[entry["name"] for entry in tier["chain"]] for tier in document["tiers"]]
         self.breakers = Breakers(snapshot.state, chains, accounts, clock, random)
         self._retries = {account: RetryBudget(clock) for account in accounts.values()}
+        self._hedging = {
+            name: _read_hedging(policy["hedging"], clock) for name, policy in self._policies.items()
+        }
         self._further = {tier: RetryBudget(clock) for tier in self.tiers}
         self._pulses = {name: Pulse(clock, one.first_token_s) for name, one in self._deployments.items()}
 
@@ -112,6 +116,10 @@ class Fleet:
     def further(self, tier: str) -> RetryBudget:
         """The budget of attempts beyond the first, of requests in a tier, where late failures are about."""
         return self._further[tier]
+
+    def hedging(self, policy: str) -> tuple[HedgeRules, RetryBudget]:
+        """When a policy hedges, and the budget of its hedges."""
+        return self._hedging[policy]
 
     def pulse(self, name: str) -> Pulse:
         """The life signs of a deployment."""
@@ -143,6 +151,16 @@ class Fleet:
         low = max((self.tiers.index(name) for name in floors if name), default=0)
         high = min((self.tiers.index(name) for name in ceilings if name), default=len(self.tiers) - 1)
         return low, high
+
+
+def _read_hedging(told: Mapping[str, Any], clock: Clock) -> tuple[HedgeRules, RetryBudget]:
+    rules = HedgeRules(
+        enabled=told["enabled"],
+        fixed_delay_s=told["delay_s"],
+        quantile=told["quantile"],
+        least_delay_s=told["least_delay_s"],
+    )
+    return rules, RetryBudget(clock, share=told["share"], concurrent=CONCURRENT)
 
 
 def _read(

@@ -57,7 +57,7 @@ class Recorder:
         status = "failed"
         if completed is not None:
             status = "degraded" if completed.degraded else "served"
-        elif attempts and attempts[-1].result is AttemptResult.CANCELLED:
+        elif any(one.result is AttemptResult.CANCELLED and not one.outrun for one in attempts):
             status = "cancelled"
         self._metrics.count(COMPLETIONS, decision.tier, served, how, status).add()
         if any(one.purpose is Purpose.ESCALATE for one in attempts):

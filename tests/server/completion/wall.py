@@ -187,8 +187,12 @@ def policy_of(
     strategy: str = "single",
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
+    sections: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A policy file that decides the lowest tier: of each tier's models, a deployment each, named as the model."""
+    """A policy file that decides the lowest tier: of each tier's models, a deployment each, named as the model.
+
+    `sections` are more of the policy's, such as its judge.
+    """
     return {
         "version": 1,
         "default_policy": "default",
@@ -219,6 +223,7 @@ def policy_of(
                 "strategy": strategy,
                 "bars": {"default": 0.0},
                 "sessions": {"mode": "none"},
+                **(sections or {}),
             }
         },
     }
@@ -237,10 +242,14 @@ async def walled(
     retry_after_s: float = 1.0,
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
+    sections: Mapping[str, Any] | None = None,
     workers: int = 1,
     **knobs: Any,
 ) -> AsyncIterator[Wall]:
-    """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file."""
+    """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file.
+
+    `sections` are more of the policy's.
+    """
     os.environ[KEY_VARIABLE] = "sk-wall"
     async with FaultServer(time_factor=time_factor, retry_after_s=retry_after_s) as upstream:
         document = policy_of(
@@ -250,6 +259,7 @@ async def walled(
             strategy=strategy,
             windows=windows,
             priced=priced,
+            sections=sections,
         )
         path = folder / "wall.yaml"
         path.write_text(json.dumps(document))
