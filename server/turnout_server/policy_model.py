@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from turnout_server.policy_types import (
+    CacheLifetimeName,
     CallerKey,
     Credentials,
     DateText,
@@ -267,6 +268,25 @@ class Limits(Section):
     )
 
 
+class PromptCache(Section):
+    """Marks on long stable prefixes for the provider's prompt cache; a request that has its own is left as it is."""
+
+    enabled: bool = Field(
+        default=False,
+        description="True: tools with the system prompt, and the turns before the new ones, are marked where they are "
+        "long enough; false: only the caller marks.",
+    )
+    least_tokens: Annotated[int, Field(ge=256, le=1_000_000)] = Field(
+        default=1024,
+        description="Shortest prefix that is marked, in tokens of four bytes, 256 to 1,000,000.",
+    )
+    lifetime: CacheLifetimeName = Field(
+        default="5m",
+        description="How long a provider that lets one say (Anthropic) keeps what was written: 5m, or 1h at a higher "
+        "price.",
+    )
+
+
 class Hedging(Section):
     """A second call to an equivalent deployment when the first token is late; the first of the two to have one serves."""
 
@@ -311,6 +331,9 @@ class Policy(Section):
     )
     limits: Limits = Field(
         default_factory=Limits, description="Bounds of length, budget and time; left out: the defaults."
+    )
+    prompt_cache: PromptCache = Field(
+        default_factory=PromptCache, description="Marks for provider caches; left out: the caller's alone."
     )
     hedging: Hedging = Field(
         default_factory=Hedging, description="Second calls when the first token is late; left out: none."

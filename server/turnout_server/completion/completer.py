@@ -10,6 +10,7 @@ from turnout_fastpath import Snapshot, Strategy
 
 from turnout_server.completion.asked import Asked
 from turnout_server.completion.attempts import AttemptLog
+from turnout_server.completion.cache_marking import mark_prefixes
 from turnout_server.completion.dispatcher import Answer, Dispatcher, Listener, Run
 from turnout_server.completion.failures import BudgetExhaustedError, CompletionError
 from turnout_server.completion.fleet import Fleet
@@ -102,7 +103,8 @@ class Completer:
         """What a request shares over its steps; with another snapshot than before, its deployments are read."""
         if self._fleet.snapshot is not snapshot:
             self._fleet = self._fleet_of(snapshot)
-        return Run(asked, self._fleet, log, asked.chat)
+        chat = mark_prefixes(asked.chat, self._fleet.caching(asked.decision.policy))
+        return Run(asked, self._fleet, log, chat)
 
     def strategy_of(self, asked: Asked) -> Strategy:
         """How a request is carried out: `ensemble`, where a policy decides it, as `cascade`; its reason is logged once.

@@ -10,8 +10,10 @@ from typing import Any
 
 from turnout_fastpath import Decision, ReasonKind, Snapshot
 
+from turnout_server.completion.cache_marking import CacheRules
 from turnout_server.completion.cost import ModelPrice
 from turnout_server.planning.price_book import PriceBook
+from turnout_server.providers.chat import CacheLifetime
 from turnout_server.providers.credentials import KeySource
 from turnout_server.providers.protocol import DEFAULT_FIRST_TOKEN_S, DEFAULT_INTER_TOKEN_S, Target
 from turnout_server.resilience.breakers import Breakers
@@ -100,6 +102,9 @@ class Fleet:
         chains = [[entry["name"] for entry in tier["chain"]] for tier in document["tiers"]]
         self.breakers = Breakers(snapshot.state, chains, accounts, clock, random)
         self._retries = {account: RetryBudget(clock) for account in accounts.values()}
+        self._caching = {
+            name: _read_caching(policy["prompt_cache"]) for name, policy in self._policies.items()
+        }
         self._hedging = {
             name: _read_hedging(policy["hedging"], clock) for name, policy in self._policies.items()
         }
@@ -116,6 +121,10 @@ class Fleet:
     def further(self, tier: str) -> RetryBudget:
         """The budget of attempts beyond the first, of requests in a tier, where late failures are about."""
         return self._further[tier]
+
+    def caching(self, policy: str) -> CacheRules:
+        """What a policy says of prompt caches."""
+        return self._caching[policy]
 
     def hedging(self, policy: str) -> tuple[HedgeRules, RetryBudget]:
         """When a policy hedges, and the budget of its hedges."""
@@ -151,6 +160,10 @@ class Fleet:
         low = max((self.tiers.index(name) for name in floors if name), default=0)
         high = min((self.tiers.index(name) for name in ceilings if name), default=len(self.tiers) - 1)
         return low, high
+
+
+def _read_caching(told: Mapping[str, Any]) -> CacheRules:
+    return CacheRules(told["enabled"], told["least_tokens"], CacheLifetime(told["lifetime"]))
 
 
 def _read_hedging(told: Mapping[str, Any], clock: Clock) -> tuple[HedgeRules, RetryBudget]:
