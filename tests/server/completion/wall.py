@@ -188,10 +188,12 @@ def policy_of(
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
     sections: Mapping[str, Any] | None = None,
+    endpoints: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A policy file that decides the lowest tier: of each tier's models, a deployment each, named as the model.
 
-    `sections` are more of the policy's, such as its judge.
+    `sections` are more of the policy's, such as its judge; `endpoints` other addresses by model, in which {url} is
+    the upstream's: another address is another account.
     """
     return {
         "version": 1,
@@ -209,7 +211,7 @@ def policy_of(
                         "price": ("frontier" if tier == "frontier" else "small") if priced else None,
                         "context_window": (windows or {}).get(model, 1_000_000),
                         "max_output_tokens": 4096,
-                        "endpoint": url,
+                        "endpoint": (endpoints or {}).get(model, "{url}").format(url=url),
                         "credentials": KEY_VARIABLE,
                     }
                     for model in models
@@ -243,12 +245,13 @@ async def walled(
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
     sections: Mapping[str, Any] | None = None,
+    endpoints: Mapping[str, str] | None = None,
     workers: int = 1,
     **knobs: Any,
 ) -> AsyncIterator[Wall]:
     """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file.
 
-    `sections` are more of the policy's.
+    `sections` are more of the policy's, `endpoints` other addresses by model.
     """
     os.environ[KEY_VARIABLE] = "sk-wall"
     async with FaultServer(time_factor=time_factor, retry_after_s=retry_after_s) as upstream:
@@ -260,6 +263,7 @@ async def walled(
             windows=windows,
             priced=priced,
             sections=sections,
+            endpoints=endpoints,
         )
         path = folder / "wall.yaml"
         path.write_text(json.dumps(document))
