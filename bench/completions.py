@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.complete import measuring
+from bench.complete import measuring, priority
 from bench.machine import describe_machine
 
 
@@ -20,6 +20,7 @@ def run(*, quick: bool) -> dict[str, Any]:
     machine = describe_machine()
     with tempfile.TemporaryDirectory(prefix="turnout-bench-") as name:
         result = measuring.run_all(Path(name), quick=quick)
+        result["priority"] = priority.run(Path(name), quick=quick)
     return {"bench": "completions", "quick": quick, "machine": machine, **result}
 
 
@@ -35,3 +36,8 @@ def print_summary(result: dict[str, Any]) -> None:
         )
     streams = result["streams"]
     print(f"{streams['whole']} of {streams['streams']} streams whole in {streams['seconds']} s")
+    for port, states in result["priority"]["ports"].items():
+        told = ", ".join(
+            f"{state} {cell['p50_us']:.0f} / {cell['p99_us']:.0f}" for state, cell in states.items()
+        )
+        print(f"Route, {port}, p50 / p99 us: {told}")

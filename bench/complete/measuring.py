@@ -85,11 +85,11 @@ async def measure_throughput(services: Services, rounds: int, seconds: float) ->
     async with calling(services, CONNECTIONS) as callers:
         for name in (COMPLETE, COMPLETE_STREAM):
             caller = callers.arms()[name]
-            await _drive(caller, AT_ONCE, 0.5)
+            await drive(caller, AT_ONCE, 0.5)
             found[name] = []
             for _ in range(rounds):
                 cpu, began = services.turnout.cpu_ns(), time.perf_counter()
-                done = await _drive(caller, AT_ONCE, seconds)
+                done = await drive(caller, AT_ONCE, seconds)
                 took = time.perf_counter() - began
                 cpu_us = (services.turnout.cpu_ns() - cpu) / done / 1000
                 found[name].append(
@@ -109,7 +109,7 @@ async def measure_throughput(services: Services, rounds: int, seconds: float) ->
     }
 
 
-async def _drive(caller: Caller, at_once: int, seconds: float) -> int:
+async def drive(caller: Caller, at_once: int, seconds: float) -> int:
     """Calls until the time is over; how many were made."""
     end = time.perf_counter() + seconds
 
