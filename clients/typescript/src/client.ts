@@ -15,6 +15,7 @@ import {
 } from "./generated/turnout/v1/completion.js";
 import { RouteStreamRequest, RoutingServiceService as Routing } from "./generated/turnout/v1/routing.js";
 import { checkOptions, type ClientOptions, planChannel, planCredentials } from "./options.js";
+import { readAhead } from "./read_ahead.js";
 import { buildCompleteRequest, buildRequest, type CompleteLike, type RouteLike } from "./requests.js";
 import { writeAll } from "./request_stream.js";
 import { timeoutsMs } from "./service_config.js";
@@ -248,10 +249,8 @@ export class Client {
     signal: AbortSignal | undefined,
   ): AsyncGenerator<Answer, void, undefined> {
     const untrack = this.#track(call, signal);
-    // What gRPC tells after the loop was left would end the process.
-    call.on("error", () => {});
     try {
-      for await (const answer of call) yield answer as Answer;
+      yield* readAhead(call);
     } catch (error) {
       throw signal?.aborted ? signal.reason : decodeError(error as grpc.ServiceError);
     } finally {
