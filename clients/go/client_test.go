@@ -269,7 +269,7 @@ func TestHealth(t *testing.T) {
 }
 
 func TestUnavailableIsRetriedThreeTimesUnlessPushedBack(t *testing.T) {
-	for pushback, want := range map[string]int{"": 4, "10": 4, "-1": 1} {
+	for pushback, want := range map[string]int{"": 4, "0": 4, "10": 4, "-1": 1} {
 		f := serve(t)
 		f.route = func(ctx context.Context, _ *turnoutv1.RouteRequest) (*turnoutv1.RouteResponse, error) {
 			if pushback != "" {
@@ -294,6 +294,26 @@ func TestUnavailableIsRetriedThreeTimesUnlessPushedBack(t *testing.T) {
 		if found := len(f.seen()); found != want+1 {
 			t.Errorf("a completion was tried %d times", found-want)
 		}
+	}
+}
+
+func TestThrottlingEndsTheRetriesOfAServiceThatStaysAway(t *testing.T) {
+	f := serve(t)
+	f.route = func(ctx context.Context, _ *turnoutv1.RouteRequest) (*turnoutv1.RouteResponse, error) {
+		if err := grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "1")); err != nil {
+			return nil, err
+		}
+		return nil, status.Error(codes.Unavailable, "as told")
+	}
+	client := open(t, f.target)
+	for range 40 {
+		if _, err := client.Route(t.Context(), turnout.Prompt("a")); err == nil {
+			t.Error("a call succeeded")
+		}
+	}
+	// Of 100 tokens each failed attempt takes one, and half must be left for a retry.
+	if found := len(f.seen()); found < 50 || found >= 90 {
+		t.Errorf("%d attempts", found)
 	}
 }
 

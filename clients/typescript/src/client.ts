@@ -138,8 +138,8 @@ export class Client {
     options: CallOptions = {},
   ): AsyncGenerator<Result, void, undefined> {
     const { path, requestSerialize, responseDeserialize } = Routing.routeStream;
-    const { lane, settings } = this.#begin(path, options);
-    const call = lane.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, this.#metadata, settings);
+    const settings = this.#begin(path, options);
+    const call = this.#next().makeBidiStreamRequest(path, requestSerialize, responseDeserialize, this.#metadata, settings);
     const written = writeAll(requests, call, (request) =>
       RouteStreamRequest.fromPartial({ request: buildRequest(request) }),
     );
@@ -170,11 +170,11 @@ export class Client {
     const { path, requestSerialize, responseDeserialize } = Completion.completeStream;
     const { mode = 0, onCut = 0 } = options;
     const question = CompleteStreamRequest.fromPartial({ request: buildCompleteRequest(request), mode, onCut });
-    const { lane, settings } = this.#begin(path, options);
-    yield* this.#read(
-      lane.makeServerStreamRequest(path, requestSerialize, responseDeserialize, question, this.#metadata, settings),
-      options.signal,
+    const settings = this.#begin(path, options);
+    const call = this.#next().makeServerStreamRequest(
+      path, requestSerialize, responseDeserialize, question, this.#metadata, settings,
     );
+    yield* this.#read(call, options.signal);
   }
 
   /**
@@ -185,9 +185,9 @@ export class Client {
    */
   async checkHealth(service = "", options: CallOptions = {}): Promise<HealthStatus> {
     const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs;
-    for (const _ of this.#lanes) {
+    for (const lane of this.#lanes) {
       try {
-        const status: HealthStatus = await this.#ask(HEALTH_CHECK, service, { ...options, timeoutMs });
+        const status: HealthStatus = await this.#ask(HEALTH_CHECK, service, { ...options, timeoutMs }, lane);
         if (status !== HealthStatus.SERVING) return status;
       } catch (error) {
         if (!(error instanceof TurnoutError) || error.code !== grpc.status.NOT_FOUND) throw error;
@@ -209,12 +209,16 @@ export class Client {
     this.close();
   }
 
-  #begin(path: string, { timeoutMs, signal }: CallOptions): { lane: grpc.Client; settings: grpc.CallOptions } {
+  /** What gRPC is told of a call that may begin. */
+  #begin(path: string, { timeoutMs, signal }: CallOptions): grpc.CallOptions {
     if (this.#closed) throw new ClientClosedError();
     signal?.throwIfAborted();
+    return { deadline: Date.now() + (timeoutMs ?? timeoutsMs.get(path) ?? 0) };
+  }
+
+  #next(): grpc.Client {
     this.#turn = (this.#turn + 1) % this.#lanes.length;
-    const deadline = Date.now() + (timeoutMs ?? timeoutsMs.get(path) ?? 0);
-    return { lane: this.#lanes[this.#turn] as grpc.Client, settings: { deadline } };
+    return this.#lanes[this.#turn] as grpc.Client;
   }
 
   /** Makes the call cancellable, by the signal and by `close`, until the returned function is called. */
@@ -228,8 +232,13 @@ export class Client {
     };
   }
 
-  #ask<Question, Answer>(method: Method<Question, Answer>, question: Question, options: CallOptions): Promise<Answer> {
-    const { lane, settings } = this.#begin(method.path, options);
+  async #ask<Question, Answer>(
+    method: Method<Question, Answer>,
+    question: Question,
+    options: CallOptions,
+    lane = this.#next(),
+  ): Promise<Answer> {
+    const settings = this.#begin(method.path, options);
     const { path, requestSerialize, responseDeserialize } = method;
     return new Promise((resolve, reject) => {
       const ended = (error: grpc.ServiceError | null, answer?: Answer): void => {

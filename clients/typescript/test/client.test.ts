@@ -207,7 +207,7 @@ test("health", async (t) => {
   assert.equal(await client.checkHealth(), HealthStatus.NOT_SERVING);
 });
 
-for (const [pushback, attempts] of [["", 4], ["10", 4], ["-1", 1]] as const) {
+for (const [pushback, attempts] of [["", 4], ["0", 4], ["10", 4], ["-1", 1]] as const) {
   test(`unavailable is tried ${attempts} times with a pushback of "${pushback}", completions once`, async (t) => {
     const fake = await serve(t);
     const unavailable = failure(status.UNAVAILABLE, [], pushback ? { "grpc-retry-pushback-ms": pushback } : {});
@@ -220,6 +220,15 @@ for (const [pushback, attempts] of [["", 4], ["10", 4], ["-1", 1]] as const) {
     assert.equal(fake.calls.length, attempts + 1);
   });
 }
+
+test("throttling ends the retries of a service that stays away", async (t) => {
+  const fake = await serve(t);
+  fake.onRoute = () => Promise.reject(failure(status.UNAVAILABLE, [], { "grpc-retry-pushback-ms": "1" }));
+  const client = open(t, fake.target);
+  for (let i = 0; i < 40; i++) await assert.rejects(client.route("a"), UnavailableError);
+  // Of 100 tokens each failed attempt takes one, and half must be left for a retry.
+  assert.ok(fake.calls.length >= 50 && fake.calls.length < 90, `${fake.calls.length} attempts`);
+});
 
 test("routeOr fails open and counts", async (t) => {
   const fake = await serve(t);
