@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -79,9 +80,16 @@ func TestTheVersionIsTheProjects(t *testing.T) {
 	}
 }
 
-func TestTheReadmeShowsTheExample(t *testing.T) {
-	if example := read(t, "example/main.go"); !bytes.Contains(read(t, "README.md"), example) {
-		t.Error("README.md does not show example/main.go")
+func TestTheReadmeShowsTheExamples(t *testing.T) {
+	code := append(read(t, "example/main.go"), read(t, "example_test.go")...)
+	shown := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(read(t, "README.md"), -1)
+	if len(shown) != 2 {
+		t.Errorf("%d examples", len(shown))
+	}
+	for _, block := range shown {
+		if !bytes.Contains(code, block[1]) {
+			t.Errorf("README.md shows what is not in the examples:\n%s", block[1])
+		}
 	}
 }
 

@@ -69,6 +69,7 @@ test("what is copied is the project's own", { skip: alone }, () => {
   assert.equal(read("LICENSE"), read("../../LICENSE"));
 });
 
-test("the README shows the example", () => {
-  assert.ok(read("README.md").includes(read("example/route.ts")));
+test("the README shows the examples", () => {
+  const shown = [...read("README.md").matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code);
+  assert.deepEqual(shown, [read("example/route.ts"), read("example/complete.ts")]);
 });
