@@ -5,26 +5,15 @@
  * timeouts are read from the file and left out of what the channel is given.
  */
 
-import { readFileSync } from "node:fs";
-
-interface MethodConfig {
-  name: { service: string; method: string }[];
-  timeout?: string;
-}
-
-// A copy of clients/service_config.json; a test compares them.
-const document = JSON.parse(readFileSync(new URL("../../service_config.json", import.meta.url), "utf8")) as {
-  methodConfig: MethodConfig[];
-};
+import { SERVICE_CONFIG } from "./generated/service_config.js";
 
 /** Default deadline of each method, in milliseconds, by its path. */
 export const timeoutsMs = new Map<string, number>();
 
-for (const config of document.methodConfig) {
-  const timeoutMs = Number.parseFloat(config.timeout ?? "") * 1000;
-  delete config.timeout;
-  for (const { service, method } of config.name) timeoutsMs.set(`/${service}/${method}`, timeoutMs);
-}
+const methodConfig = SERVICE_CONFIG.methodConfig.map(({ timeout, ...rest }) => {
+  for (const { service, method } of rest.name) timeoutsMs.set(`/${service}/${method}`, Number.parseFloat(timeout) * 1000);
+  return rest;
+});
 
 /** Retry policies and throttling, as the channel option `grpc.service_config` takes them. */
-export const channelJson = JSON.stringify(document);
+export const channelJson = JSON.stringify({ ...SERVICE_CONFIG, methodConfig });
