@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from turnout_fastpath import load_bundle
+from turnout_fastpath.classifier import Classifier
 from turnout_fastpath.policy_document import DEFAULT_POLICY
 from turnout_server import cli
 from turnout_server.policy_file import load_policy_file
@@ -54,6 +55,26 @@ def test_train_writes_a_bundle_and_says_what_it_learned(trained: tuple[Path, dic
     assert "300 rows in 300 groups; scores of small, mid, frontier" in printed
     assert "cross-validated by group" in printed
     assert run("route", "turnout track", "--bundle", path).exit_code == 0
+
+
+def test_the_kernel_runs_what_was_trained_on_top_of_the_bundle_that_ships(
+    labels: Path, tmp_path: Path
+) -> None:
+    """Once from it, once from that, and once fresh on its table."""
+    start: list[object] = ["--from", "default"]
+    for given in (start, ["--from", tmp_path / "0"], []):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        result = run("train", labels, *given, "--out", out)
+        assert result.exit_code == 0, result.output
+        bundle = load_bundle(out)
+        n_inputs = len(bundle.manifest["feature_means"])
+        n_scores = len(bundle.tasks) + 2 * len(bundle.heads) + 1
+        assert Classifier(bundle.classifier, n_inputs, n_scores).is_compiled
+        # Neither is ONNX Runtime loaded to decide.
+        script = "import sys; sys.modules['onnxruntime'] = None\nfrom turnout_fastpath import Engine\n"
+        script += f"print(Engine.load({str(out)!r}).route('turnout track').candidates[0].p_sufficient)"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_train_with_tiers_of_models(bundle: Path, labels: Path, tmp_path: Path) -> None:
