@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +78,25 @@ def test_the_kernel_runs_what_was_trained_on_top_of_the_bundle_that_ships(
         script += f"print(Engine.load({str(out)!r}).route('turnout track').candidates[0].p_sufficient)"
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_a_bar_on_the_terminal_leaves_the_output_to_the_pipe(
+    bundle: Path, labels: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "turnout_server.cli", "train", str(labels), "--from", str(bundle)]
+    terminal, theirs = pty.openpty()
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=theirs, check=False
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 65536):
+            shown += part
+    os.close(terminal)
+    assert done.returncode == 0, shown
+    assert b"reading requests" in shown
+    assert b"wrote" in done.stdout and b"wrote" not in shown
 
 
 def test_train_with_tiers_of_models(bundle: Path, labels: Path, tmp_path: Path) -> None:

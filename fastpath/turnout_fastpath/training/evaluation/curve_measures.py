@@ -87,6 +87,18 @@ class TierCurves:
         return asdict(self)
 
 
+def least_lead(curves: TierCurves, name: str, other: str) -> tuple[float, float]:
+    """The least difference of score between two curves at equal cost, and the share of the top's cost where it lies.
+
+    Between the costs of the cheapest and the top tier, which are left out: there the two meet.
+    """
+    costs = [cost.value for cost, _ in curves.tiers.values()]
+    grid = np.linspace(min(costs), max(costs), KEPT_POINTS)[1:-1]
+    ours, theirs = (np.interp(grid, *np.array(curves.curves[one].points).T) for one in (name, other))
+    at = int((ours - theirs).argmin())
+    return float((ours - theirs)[at]), float(grid[at] / max(costs))
+
+
 def measure_curves(rows: CurveRows, names: tuple[str, ...], *, quality: float, replicates: int) -> TierCurves:
     """Every curve of some rows.
 
