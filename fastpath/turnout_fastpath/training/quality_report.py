@@ -23,7 +23,14 @@ from turnout_fastpath.embedding import VectorSet
 from turnout_fastpath.engine import Engine
 from turnout_fastpath.training import everyday_report
 from turnout_fastpath.training.dataset import Dataset, load_dataset
-from turnout_fastpath.training.evaluation.curve_measures import BY_GAIN, LENGTH, RANDOM, ROUTER, least_lead
+from turnout_fastpath.training.evaluation.curve_measures import (
+    BY_GAIN,
+    BY_TIER,
+    LENGTH,
+    RANDOM,
+    ROUTER,
+    least_lead,
+)
 from turnout_fastpath.training.everyday_figures import (
     ABSTAINED,
     FRONTIER_BELOW,
@@ -125,9 +132,10 @@ def in_domain(inputs: Inputs, page: Page, seed: int) -> None:
     prices = " : ".join(f"{price:g}" for price in MIX_PRICES)
     curves = three_tiers(pairs, scored)
     page.tables.append(curve_table(f"Three tiers on the LLMRouter mix, prices {prices} ({note})", curves))
-    for way in (BY_GAIN, ROUTER):
+    for way in (BY_TIER, BY_GAIN, ROUTER):
         page.note(f"saved, {way}", curves.curves[way].saved)
-    page.leads.append(min(least_lead(curves, BY_GAIN, other) for other in (LENGTH, RANDOM)))
+        lead = min(least_lead(curves, way, other) for other in (LENGTH, RANDOM))
+        page.leads.setdefault(way, []).append(lead)
     shares = abstained(dataset, scored, inputs.vectors, inputs.clusters)
     for name, figure in shares.items():
         page.note(f"abstained, {name}", figure)
