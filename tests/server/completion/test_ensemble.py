@@ -115,7 +115,7 @@ async def test_the_judge_picks_in_both_orders(
                 wall.upstream.play(JUDGE, answer=better(other if swapped else verdict))
                 return await ask(run, asked, *rest)
 
-        judge._ask = ask_in_turn  # type: ignore[method-assign]
+        judge._ask = ask_in_turn  # type: ignore[method-assign, assignment]
         outcome = await wall.ask(forced(), stream=stream)
         assert outcome.response.deployment == served
         assert outcome.text == (Answer().text if served == CHEAP else "There.")

@@ -168,7 +168,7 @@ async def _say_by_order(wall: Wall, verdicts: tuple[str, str]) -> None:
             wall.upstream.play(JUDGE, answer=better(verdicts[shown["first"]["text"] == "There."]))
             return await ask(run, asked, *rest)
 
-    judge._ask = ask_in_turn  # type: ignore[method-assign]
+    judge._ask = ask_in_turn  # type: ignore[method-assign, assignment]
 
 
 async def test_a_judge_without_verdict_leaves_the_comparison(
