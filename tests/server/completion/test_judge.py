@@ -146,6 +146,32 @@ async def test_a_spent_budget_asks_nobody(tmp_path: Path, bundle: Path, log: obj
         assert spending.used_nano_usd(scope_of("default", Purpose.JUDGE))[0] == spent
 
 
+async def test_workers_share_a_budget(tmp_path: Path, bundle: Path, log: object) -> None:
+    sections = judged(budget={"day_usd": 0.05})
+    async with walled(
+        tmp_path, bundle, [CHEAP], FRONTIER, sections=sections, workers=2, state=tmp_path / "state"
+    ) as wall:
+        wall.upstream.play(JUDGE, answer=replace(mark(5), usage=Usage(output_text=1000)))
+        for number in range(6):
+            is_whole(await wall.ask(), CHEAP)
+            done = min(number + 1, 2)
+            await wall.upstream.ledger.until(
+                lambda done=done: sum(one.over for one in wall.upstream.ledger.of(JUDGE)) == done
+            )
+            await asyncio.sleep(0.02)
+        assert wall.count(JUDGE) == 2
+
+
+async def test_a_replay_is_not_judged_again(tmp_path: Path, bundle: Path, log: object) -> None:
+    async with walled(tmp_path, bundle, [CHEAP], FRONTIER, sections=judged()) as wall:
+        wall.upstream.play(JUDGE, answer=mark(5))
+        request = CompleteRequest(prompt="Where?", idempotency_key="once")
+        replayed = [(await wall.ask(request)).response.replayed for _ in range(3)]
+        assert replayed == [False, True, True]
+        await settled(wall)
+        assert wall.count(JUDGE) == 1
+
+
 async def test_without_money_for_one_call_there_is_none(tmp_path: Path, bundle: Path, log: object) -> None:
     sections = judged(budget={"month_usd": 0.001})
     async with walled(tmp_path, bundle, [CHEAP], FRONTIER, sections=sections) as wall:
