@@ -11,28 +11,17 @@ from turnout_fastpath import Snapshot, Strategy
 from turnout_server.completion.asked import Asked
 from turnout_server.completion.attempts import AttemptLog
 from turnout_server.completion.dispatcher import Answer, Dispatcher, Listener, Run
-from turnout_server.completion.failures import BudgetExhaustedError, CompletionError
+from turnout_server.completion.failures import CompletionError
 from turnout_server.completion.fleet import Fleet
 from turnout_server.completion.gates.chain import GateChain
 from turnout_server.completion.gates.confidence_fit import Thresholds
+from turnout_server.completion.live_limits import LiveLimits
 from turnout_server.completion.recording import Recorder
 from turnout_server.completion.strategies.cascade import answer_cascade
 from turnout_server.completion.strategies.single import answer_single
 from turnout_server.providers.protocol import Provider
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.session_affinity import SessionWriter
-from turnout_server.resilience.spend_budget import (
-    MOST_RESERVED_NANO_USD,
-    Budget,
-    Exhausted,
-    Reservation,
-    Scope,
-    ScopeKind,
-    Spending,
-)
-
-# Where neither the caller nor the deployment says how long an answer may be.
-USUAL_OUTPUT_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -68,7 +57,7 @@ class Completer:
         first_token_s: float,
         inter_token_s: float,
         max_escalations: int,
-        budgets: Mapping[Scope, Budget] | None = None,
+        limits: LiveLimits,
     ) -> None:
         """Puts the parts together.
 
@@ -81,7 +70,7 @@ class Completer:
             first_token_s: most seconds to an attempt's first token.
             inter_token_s: most seconds between its tokens.
             max_escalations: most steps up of a cascade.
-            budgets: what tenants and policies may spend; None: as much as they like.
+            limits: what bounds completions.
 
         Raises:
             StateError: the state block has no room for the breakers.
@@ -96,7 +85,7 @@ class Completer:
             providers, clock, random, first_token_s=first_token_s, inter_token_s=inter_token_s
         )
         self._sessions = SessionWriter(snapshot.state)
-        self._spending = Spending(snapshot.state, budgets or {}, clock)
+        self._limits = limits
 
     def start(self, asked: Asked, snapshot: Snapshot, log: AttemptLog) -> Run:
         """What a request shares over its steps; with another snapshot than before, its deployments are read."""
@@ -125,7 +114,7 @@ class Completer:
             CompletionError: there is no whole answer.
         """
         asked = run.asked
-        reservation = self._reserve(run)
+        self._limits.admit(run)
         completed: Completed | None = None
         try:
             if strategy is Strategy.CASCADE:
@@ -141,7 +130,7 @@ class Completer:
             return completed
         finally:
             # Not awaited: what was spent is accounted though the caller is gone.
-            self._spending.settle(reservation, run.log.cost.total.cost_nano, run.log.tokens_total)
+            run.access.close()
             self.recorder.record(run, strategy, completed)
 
     def _gates_of(self, asked: Asked) -> GateChain:
@@ -149,32 +138,6 @@ class Completer:
             return self._gates
         thresholds = None if asked.min_confidence is None else Thresholds(default=asked.min_confidence)
         return GateChain(thresholds=thresholds, without=asked.skip)
-
-    def _reserve(self, run: Run) -> Reservation:
-        """Reserves what the first attempt may cost in the budgets of the tenant and the policy.
-
-        Raises:
-            BudgetExhaustedError: that is not left.
-        """
-        asked = run.asked
-        deployment = run.fleet[asked.decision.deployment]
-        output_tokens = asked.chat.max_output_tokens or min(
-            deployment.target.max_output_tokens or USUAL_OUTPUT_TOKENS, USUAL_OUTPUT_TOKENS
-        )
-        price = run.fleet.price(deployment)
-        rates = None if price is None else price.rates(run.input_tokens)
-        nano = 0
-        if rates is not None:
-            nano = -(-(run.input_tokens * rates.input + output_tokens * rates.output) // 1_000_000)
-        scopes = [Scope(ScopeKind.POLICY, asked.decision.policy)]
-        if asked.tenant:
-            scopes.append(Scope(ScopeKind.TENANT, asked.tenant))
-        held = self._spending.reserve(
-            scopes, min(nano, MOST_RESERVED_NANO_USD), run.input_tokens + output_tokens
-        )
-        if isinstance(held, Exhausted):
-            raise BudgetExhaustedError(held)
-        return held
 
     def _note_session(self, run: Run, answer: Answer) -> None:
         asked = run.asked

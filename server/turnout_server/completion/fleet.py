@@ -17,6 +17,13 @@ from turnout_server.providers.protocol import Target
 from turnout_server.resilience.breakers import Breakers
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.retry_budget import RetryBudget
+from turnout_server.resilience.shared_retry_budget import SharedRetryBudget, make_retry_budget
+from turnout_server.resilience.stated_limits import (
+    RetryRule,
+    account_scope,
+    deployment_scope,
+    retry_rules_of,
+)
 
 # Providers whose cache takes every long prefix unasked and reports no writes.
 AUTOMATIC_CACHES = frozenset({"openai", "azure"})
@@ -32,6 +39,7 @@ class Deployment:
         rank: of the tier, 0 is the cheapest.
         account: whose quota its calls use; equal for equal providers, endpoints and credentials.
         context_window: input and output together, in provider tokens.
+        limit_scopes: names of the limits that hold for it, its account's first.
         price: key in the policy's prices; None: none.
     """
 
@@ -40,6 +48,7 @@ class Deployment:
     rank: int
     account: str
     context_window: int
+    limit_scopes: tuple[str, ...]
     price: str | None
 
     @property
@@ -55,6 +64,8 @@ class Fleet:
         snapshot: what it was made of.
         tiers: names, the cheapest first.
         breakers: over the snapshot's state block.
+        clock: of everything.
+        random: source of jitter.
     """
 
     def __init__(self, snapshot: Snapshot, clock: Clock, random: Random) -> None:
@@ -65,7 +76,7 @@ class Fleet:
         """
         document = snapshot.policies.document
         self.snapshot = snapshot
-        self._clock = clock
+        self.clock, self.random = clock, random
         self._policies: Mapping[str, Any] = document["policies"]
         self._prices = PriceBook(document["prices"])
         self.tiers = [tier["name"] for tier in document["tiers"]]
@@ -78,18 +89,18 @@ class Fleet:
         accounts = {name: one.account for name, one in self._deployments.items()}
         chains = [[entry["name"] for entry in tier["chain"]] for tier in document["tiers"]]
         self.breakers = Breakers(snapshot.state, chains, accounts, clock, random)
-        self._retries = {account: RetryBudget(clock) for account in accounts.values()}
+        self._retries = self._retry_budgets(document)
 
     def __getitem__(self, name: str) -> Deployment:
         return self._deployments[name]
 
-    def retries(self, deployment: Deployment) -> RetryBudget:
+    def retries(self, deployment: Deployment) -> RetryBudget | SharedRetryBudget:
         """The retry budget of a deployment's account."""
         return self._retries[deployment.account]
 
     def price(self, deployment: Deployment) -> ModelPrice | None:
         """The price in force now; None: none is known."""
-        today = datetime.datetime.fromtimestamp(self._clock.unix_s(), datetime.UTC).date()
+        today = datetime.datetime.fromtimestamp(self.clock.unix_s(), datetime.UTC).date()
         return self._prices.at(deployment.price, today)
 
     def keeps_session_s(self, policy: str) -> float | None:
@@ -114,6 +125,18 @@ class Fleet:
         high = min((self.tiers.index(name) for name in ceilings if name), default=len(self.tiers) - 1)
         return low, high
 
+    def _retry_budgets(self, document: Mapping[str, Any]) -> dict[str, RetryBudget | SharedRetryBudget]:
+        stated = retry_rules_of(document)
+        found: dict[str, RetryBudget | SharedRetryBudget] = {}
+        for tier in document["tiers"]:
+            for entry in tier["chain"]:
+                account = self._deployments[entry["name"]].account
+                rule = stated.get(entry["credentials"] or "", RetryRule())
+                found[account] = make_retry_budget(
+                    self.snapshot.state, account, self.clock, share=rule.share, concurrent=rule.at_once
+                )
+        return found
+
 
 def _read(
     entry: Mapping[str, Any], tier: str, rank: int, keys: dict[str, KeySource], clock: Clock
@@ -132,4 +155,6 @@ def _read(
     parts: Sequence[str] = (entry["provider"], entry["endpoint"] or "", source or "")
     # A provider that has neither address nor key has no accounts: each deployment stands for itself.
     account = " ".join(parts) if any(parts[1:]) else f"{entry['provider']} {entry['name']}"
-    return Deployment(target, tier, rank, account, entry["context_window"], entry["price"])
+    own = deployment_scope(entry["name"])
+    scopes = (own,) if source is None else (account_scope(source), own)
+    return Deployment(target, tier, rank, account, entry["context_window"], scopes, entry["price"])

@@ -238,9 +238,13 @@ async def walled(
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
     workers: int = 1,
+    sections: Mapping[str, Any] | None = None,
     **knobs: Any,
 ) -> AsyncIterator[Wall]:
-    """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file."""
+    """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file.
+
+    `sections` are further ones of the policy file.
+    """
     os.environ[KEY_VARIABLE] = "sk-wall"
     async with FaultServer(time_factor=time_factor, retry_after_s=retry_after_s) as upstream:
         document = policy_of(
@@ -251,6 +255,7 @@ async def walled(
             windows=windows,
             priced=priced,
         )
+        document |= sections or {}
         path = folder / "wall.yaml"
         path.write_text(json.dumps(document))
         told: dict[str, Any] = {"first_token_s": 0.4, "inter_token_s": 0.4, "store": "off"}
