@@ -12,8 +12,8 @@ from turnout_server.command_line import print_table
 from turnout_server.store_commands import StoreOption, fail, open_engine, place_in_force
 
 if TYPE_CHECKING:
+    from turnout_server.completion.stated_limits import BudgetBook
     from turnout_server.quality.store.spent import Spent
-    from turnout_server.resilience.stated_limits import BudgetBook
 
 
 class BudgetLine(NamedTuple):
@@ -41,10 +41,10 @@ def budget(
     """
     from sqlalchemy.exc import SQLAlchemyError
 
+    from turnout_server.completion.stated_limits import BudgetBook
     from turnout_server.quality.store.spent import read_spent
     from turnout_server.reloading import ConfigurationError, Source
     from turnout_server.resilience.periods import day_of, month_of
-    from turnout_server.resilience.stated_limits import BudgetBook
     from turnout_server.settings import load_settings
 
     place = place_in_force(store)

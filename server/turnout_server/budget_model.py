@@ -12,7 +12,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from turnout_server.budget_amounts import NANO_DIGITS
 from turnout_server.policy_types import CallerKey, Credentials, Name, Section, Share, defect
 
 # A counter of the state block holds 2^54 - 1 nano-dollars, 18,014,398 dollars.
@@ -23,6 +22,8 @@ MAX_IN_FLIGHT = 1_000_000
 MAX_RETRIES_AT_ONCE = 1000
 # Of the file's own budgets. The state block has room for 32,768 in sets of 16, of which 8,000 find theirs.
 MAX_COUNTERS = 8000
+
+NANO_DIGITS = 9
 
 _AMOUNT = re.compile(r"\d{1,12}(\.\d{1,24})?")
 

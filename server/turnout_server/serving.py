@@ -15,6 +15,7 @@ from turnout_server.challenger import Challenger
 from turnout_server.completion.completer import Completer
 from turnout_server.completion.live_limits import LiveLimits
 from turnout_server.completion.recording import Recorder
+from turnout_server.completion.stated_limits import WorkerPlace
 from turnout_server.doors.server import MainPort
 from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
 from turnout_server.observability.logs import get_logger
@@ -25,7 +26,6 @@ from turnout_server.quality.store.place import find_place
 from turnout_server.quality.store.store import OutcomeStore
 from turnout_server.reloading import ConfigurationError, Reloader, Source
 from turnout_server.resilience.clock import SystemClock
-from turnout_server.resilience.stated_limits import WorkerPlace
 from turnout_server.routing import Router, revisions_of
 from turnout_server.settings import Settings
 

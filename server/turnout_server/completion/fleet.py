@@ -11,6 +11,12 @@ from typing import Any
 from turnout_fastpath import Decision, ReasonKind, Snapshot
 
 from turnout_server.completion.cost import ModelPrice
+from turnout_server.completion.stated_limits import (
+    RetryRule,
+    account_scope,
+    deployment_scope,
+    retry_rules_of,
+)
 from turnout_server.planning.price_book import PriceBook
 from turnout_server.providers.credentials import KeySource
 from turnout_server.providers.protocol import Target
@@ -18,12 +24,6 @@ from turnout_server.resilience.breakers import Breakers
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.retry_budget import RetryBudget
 from turnout_server.resilience.shared_retry_budget import SharedRetryBudget, make_retry_budget
-from turnout_server.resilience.stated_limits import (
-    RetryRule,
-    account_scope,
-    deployment_scope,
-    retry_rules_of,
-)
 
 # Providers whose cache takes every long prefix unasked and reports no writes.
 AUTOMATIC_CACHES = frozenset({"openai", "azure"})

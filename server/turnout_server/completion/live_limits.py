@@ -12,6 +12,7 @@ from turnout_fastpath.counter_table import CounterTable
 from turnout_server.completion.access import Access
 from turnout_server.completion.allowance import Allowance, expected_output
 from turnout_server.completion.failures import BudgetExhaustedError
+from turnout_server.completion.stated_limits import BudgetBook, WorkerPlace, limits_of
 from turnout_server.observability.metrics import (
     BUDGET_LEFT,
     BUDGET_LIMIT,
@@ -31,7 +32,6 @@ from turnout_server.resilience.spend_budget import (
     Scope,
     Spending,
 )
-from turnout_server.resilience.stated_limits import BudgetBook, WorkerPlace, limits_of
 
 if TYPE_CHECKING:
     from turnout_server.completion.dispatcher import Run

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from turnout_server.budget_amounts import nano_usd
+from turnout_server.completion.cost import parse_usd
 from turnout_server.resilience.limits import Limit, share_of
 from turnout_server.resilience.retry_budget import CONCURRENT, SHARE
 from turnout_server.resilience.spend_budget import Budget, Scope, ScopeKind
@@ -100,8 +100,8 @@ def retry_rules_of(document: Mapping[str, Any]) -> dict[str, RetryRule]:
 def _budget(entry: Mapping[str, Any]) -> Budget:
     day, month = entry["usd_per_day"], entry["usd_per_month"]
     return Budget(
-        day_nano_usd=None if day is None else nano_usd(day),
-        month_nano_usd=None if month is None else nano_usd(month),
+        day_nano_usd=None if day is None else parse_usd(day),
+        month_nano_usd=None if month is None else parse_usd(month),
         tokens_minute=entry["tokens_per_minute"],
         requests_minute=entry["requests_per_minute"],
     )
