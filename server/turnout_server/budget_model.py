@@ -25,7 +25,7 @@ MAX_COUNTERS = 8000
 
 NANO_DIGITS = 9
 
-_AMOUNT = re.compile(r"\d{1,12}(\.\d{1,24})?")
+_AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,24})?")
 
 
 def _read_usd(value: Any) -> str:
@@ -62,7 +62,7 @@ Usd = Annotated[
         {
             "anyOf": [
                 {"type": "number", "minimum": 0, "maximum": MAX_USD},
-                {"type": "string", "pattern": r"^\d{1,8}(\.\d{1,9}0*)?$"},
+                {"type": "string", "pattern": r"^[0-9]{1,8}(\.[0-9]{1,9}0*)?$"},
             ]
         }
     ),

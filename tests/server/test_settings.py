@@ -123,6 +123,21 @@ def test_a_store_with_a_password_is_refused_and_not_shown(given: str, wrong: str
     assert "hunter2" not in line
 
 
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ("redis://:hunter2@host/0", "the address holds a password; use VALKEYCLI_AUTH or REDISCLI_AUTH"),
+        ("redis://host/0?password=hunter2", "the address holds a password; use VALKEYCLI_AUTH or"),
+        ("http://ada:hunter2@host", "not an address of the form redis://"),
+        ("redis:///hunter2", "not an address of the form redis://"),
+    ],
+)
+def test_a_shared_server_with_a_password_is_refused_and_not_shown(given: str, wrong: str) -> None:
+    (line,) = error_of({}, {"TURNOUT_SHARED_LIMITS": given})
+    assert line.startswith(f"shared_limits: {wrong}")
+    assert "hunter2" not in line
+
+
 def test_an_empty_variable_is_not_set() -> None:
     assert load_settings({}, {"TURNOUT_POLICY": "", "TURNOUT_PORT": " "}).settings == Settings()
 
