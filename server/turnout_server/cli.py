@@ -15,6 +15,7 @@ import typer
 
 from turnout_server import (
     bucket_commands,
+    budget_commands,
     evaluation_commands,
     gate_commands,
     invoice_commands,
@@ -47,6 +48,7 @@ register_training(app)
 app.add_typer(price_commands.app)
 app.add_typer(store_commands.app)
 app.command()(invoice_commands.invoice)
+app.command()(budget_commands.budget)
 
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships.")

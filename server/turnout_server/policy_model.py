@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from turnout_server.budget_model import Budgets, ProviderLimits
 from turnout_server.gate_model import Gates
 from turnout_server.grading_model import Ensemble, Judge, Shadow
 from turnout_server.policy_types import (
@@ -299,7 +300,7 @@ class Policy(Section):
 
 
 class PolicyFile(Section):
-    """Everything that an operator says about routing: prices, tiers, buckets and policies."""
+    """Everything that an operator says about routing: prices, tiers, buckets, policies, budgets and limits."""
 
     version: Literal[1] = Field(description="Version of the file's format: 1.")
     default_policy: Name = Field(
@@ -314,4 +315,12 @@ class PolicyFile(Section):
     )
     policies: Annotated[dict[Name, Policy], Field(min_length=1, max_length=MAX_POLICIES)] = Field(
         description="Policies by name; 1 to 256."
+    )
+    budgets: Budgets = Field(
+        default_factory=Budgets,
+        description="What tenants and policies may use; left out: as much as they like.",
+    )
+    provider_limits: ProviderLimits = Field(
+        default_factory=ProviderLimits,
+        description="What is sent to providers' accounts at most; left out: as much as comes.",
     )

@@ -28,7 +28,7 @@ class NoAnswer(StrEnum):
     NOT_PERMITTED = "not_permitted"
     """The request may go to no deployment that could be asked."""
     NO_DEPLOYMENT = "no_deployment"
-    """All that could be asked are closed by their breakers."""
+    """All that could be asked are closed by their breakers, or at their limits."""
     TOO_LONG = "too_long"
     """What would be sent fits no context window."""
     BUDGET = "budget"
@@ -89,7 +89,8 @@ class AsideCaller:
         fitting = [name for name in permitted if run.fleet[name].context_window >= tokens]
         if not fitting:
             return NoAnswer.TOO_LONG
-        permit = self._admit(run.fleet, fitting)
+        aside.access = run.access.beside(aside.log, lambda _: tokens, pays=False)
+        permit = self._admit(aside, fitting)
         if permit is None:
             return NoAnswer.NO_DEPLOYMENT
         return await self._call(aside, permit, purpose, limits, made, output_tokens)
@@ -110,7 +111,7 @@ class AsideCaller:
         scope = scope_of(aside.asked.decision.policy, purpose)
         reservation = spending.reserve([scope], nano, aside.input_tokens + output_tokens)
         if isinstance(reservation, Exhausted):
-            fleet.breakers.release(permit)
+            aside.access.release(permit)
             return NoAnswer.BUDGET
         try:
             found = await self._dispatcher.call(aside, permit, purpose, None, limits.timeout_s)
@@ -126,11 +127,11 @@ class AsideCaller:
             self._spending = Spending(self._state, grading_budgets(fleet.rules), self._clock)
         return self._spending
 
-    def _admit(self, fleet: Fleet, names: Sequence[str]) -> Permit | None:
-        """Leave to call the first healthy one: probes and last resorts are for those who wait for an answer."""
+    def _admit(self, aside: Run, names: Sequence[str]) -> Permit | None:
+        """Leave to call the first healthy one with room: probes and last resorts are for those who wait for an answer."""
         for name in names:
-            if fleet.breakers.health(name) is Health.CLOSED:
-                permit = fleet.breakers.admit(name)
+            if aside.access.health(name) is Health.CLOSED:
+                permit = aside.access.admit(name)
                 if permit is not None:
                     return permit
         return None

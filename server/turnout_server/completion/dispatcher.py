@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
+from turnout_server.completion.access import Access
 from turnout_server.completion.asked import Asked
 from turnout_server.completion.attempt import AttemptResult, Purpose
 from turnout_server.completion.attempts import Attempt, AttemptLog
@@ -96,6 +97,18 @@ class Run:
     chat: ChatRequest
     _chains: dict[str, Sequence[str]] = field(default_factory=dict)
     _input_tokens: int | None = None
+    _access: Access | None = None
+
+    @property
+    def access(self) -> Access:
+        """Which deployments it may call now; unless it was told otherwise, by their breakers alone."""
+        if self._access is None:
+            self._access = Access(self.fleet, self.log, self.fleet.clock, self.fleet.random)
+        return self._access
+
+    @access.setter
+    def access(self, access: Access) -> None:
+        self._access = access
 
     @property
     def attempts_left(self) -> int:
@@ -208,16 +221,16 @@ class Dispatcher:
             answer = collector.response()
             _raise_blocked(answer)
         except UpstreamError as error:
-            run.fleet.breakers.fail(permit, error.kind, error.retry_after_s)
             attempt.fail(error, run.log.now_ns(), run.input_tokens)
+            run.access.fail(permit, error.kind, error.retry_after_s)
             return attempt
         except BaseException:
             # The caller went away, in whatever way: the stream is closed, which aborts the socket.
-            run.fleet.breakers.release(permit)
             attempt.cancel(run.log.now_ns(), run.input_tokens)
+            run.access.release(permit)
             raise
-        run.fleet.breakers.succeed(permit)
         attempt.succeed(answer, run.log.now_ns(), run.input_tokens)
+        run.access.succeed(permit)
         return Answer(answer, attempt)
 
     async def _read(
@@ -281,7 +294,7 @@ class _Search:
         self._purpose = purpose
         self._listener = listener
         self._lower = lower
-        self._breakers = run.fleet.breakers
+        self._breakers = run.access
         self._clock = dispatcher._clock
         self._first = len(run.log.attempts)
         self._tried: list[str] = []
@@ -293,7 +306,9 @@ class _Search:
         left = run.asked.deadline
         if not left.allows(LEAST_ATTEMPT_S, self._clock):
             raise DeadlinePassedError("no time is left for an attempt")
-        permit = self._breakers.pick(self._first_chains())
+        permit = await self._breakers.pick_first(
+            self._first_chains(), self._all_chains, left.left_s(self._clock), self._dispatcher._sleep
+        )
         if permit is None:
             raise self._unavailable(None)
         in_budget = False

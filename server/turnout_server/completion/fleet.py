@@ -13,12 +13,19 @@ from turnout_fastpath import Decision, ReasonKind, Snapshot
 from turnout_server.completion.answer_rules import read_answer_rules
 from turnout_server.completion.asked import Asked
 from turnout_server.completion.cost import ModelPrice
+from turnout_server.completion.stated_limits import (
+    RetryRule,
+    account_scope,
+    deployment_scope,
+    retry_rules_of,
+)
 from turnout_server.planning.price_book import PriceBook
 from turnout_server.providers.credentials import KeySource
 from turnout_server.providers.protocol import Target
 from turnout_server.resilience.breakers import Breakers
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.retry_budget import RetryBudget
+from turnout_server.resilience.shared_retry_budget import SharedRetryBudget, make_retry_budget
 
 # Providers whose cache takes every long prefix unasked and reports no writes.
 AUTOMATIC_CACHES = frozenset({"openai", "azure"})
@@ -34,6 +41,7 @@ class Deployment:
         rank: of the tier, 0 is the cheapest.
         account: whose quota its calls use; equal for equal providers, endpoints and credentials.
         context_window: input and output together, in provider tokens.
+        limit_scopes: names of the limits that hold for it, its account's first.
         price: key in the policy's prices; None: none.
         region: where it runs.
     """
@@ -43,6 +51,7 @@ class Deployment:
     rank: int
     account: str
     context_window: int
+    limit_scopes: tuple[str, ...]
     price: str | None
     region: str
 
@@ -61,6 +70,8 @@ class Fleet:
         chains: names of each tier's deployments, the first choice first.
         breakers: over the snapshot's state block.
         rules: what each policy says of answers.
+        clock: of everything.
+        random: source of jitter.
     """
 
     def __init__(self, snapshot: Snapshot, clock: Clock, random: Random) -> None:
@@ -71,7 +82,7 @@ class Fleet:
         """
         document = snapshot.policies.document
         self.snapshot = snapshot
-        self._clock = clock
+        self.clock, self.random = clock, random
         self._policies: Mapping[str, Any] = document["policies"]
         self._prices = PriceBook(document["prices"])
         self.tiers = [tier["name"] for tier in document["tiers"]]
@@ -85,18 +96,18 @@ class Fleet:
         }
         accounts = {name: one.account for name, one in self._deployments.items()}
         self.breakers = Breakers(snapshot.state, self.chains.values(), accounts, clock, random)
-        self._retries = {account: RetryBudget(clock) for account in accounts.values()}
+        self._retries = self._retry_budgets(document)
 
     def __getitem__(self, name: str) -> Deployment:
         return self._deployments[name]
 
-    def retries(self, deployment: Deployment) -> RetryBudget:
+    def retries(self, deployment: Deployment) -> RetryBudget | SharedRetryBudget:
         """The retry budget of a deployment's account."""
         return self._retries[deployment.account]
 
     def price(self, deployment: Deployment) -> ModelPrice | None:
         """The price in force now; None: none is known."""
-        today = datetime.datetime.fromtimestamp(self._clock.unix_s(), datetime.UTC).date()
+        today = datetime.datetime.fromtimestamp(self.clock.unix_s(), datetime.UTC).date()
         return self._prices.at(deployment.price, today)
 
     def keeps_session_s(self, policy: str) -> float | None:
@@ -136,6 +147,18 @@ class Fleet:
         matched = {reason.id for reason in decision.reasons if reason.kind is ReasonKind.RULE}
         return [rule["then"] for rule in self._policies[decision.policy]["rules"] if rule["name"] in matched]
 
+    def _retry_budgets(self, document: Mapping[str, Any]) -> dict[str, RetryBudget | SharedRetryBudget]:
+        stated = retry_rules_of(document)
+        found: dict[str, RetryBudget | SharedRetryBudget] = {}
+        for tier in document["tiers"]:
+            for entry in tier["chain"]:
+                account = self._deployments[entry["name"]].account
+                rule = stated.get(entry["credentials"] or "", RetryRule())
+                found[account] = make_retry_budget(
+                    self.snapshot.state, account, self.clock, share=rule.share, concurrent=rule.at_once
+                )
+        return found
+
 
 def _read(
     entry: Mapping[str, Any], tier: str, rank: int, keys: dict[str, KeySource], clock: Clock
@@ -154,4 +177,15 @@ def _read(
     parts: Sequence[str] = (entry["provider"], entry["endpoint"] or "", source or "")
     # A provider that has neither address nor key has no accounts: each deployment stands for itself.
     account = " ".join(parts) if any(parts[1:]) else f"{entry['provider']} {entry['name']}"
-    return Deployment(target, tier, rank, account, entry["context_window"], entry["price"], entry["region"])
+    own = deployment_scope(entry["name"])
+    scopes = (own,) if source is None else (account_scope(source), own)
+    return Deployment(
+        target,
+        tier,
+        rank,
+        account,
+        entry["context_window"],
+        scopes,
+        entry["price"],
+        entry["region"],
+    )
