@@ -11,11 +11,11 @@ from turnout_fastpath import Strategy
 
 from turnout_server.completion.asked import Asked
 from turnout_server.completion.attempt import Purpose
-from turnout_server.completion.cost import parse_usd
 from turnout_server.completion.gates.chain import GateChain
 from turnout_server.completion.gates.confidence_fit import Thresholds
 from turnout_server.completion.gates.context import Form, Required, compile_pattern
 from turnout_server.completion.gates.verdict import Gate
+from turnout_server.completion.stated_limits import read_budget
 from turnout_server.resilience.spend_budget import Budget, Scope, ScopeKind
 
 USUAL_RUBRIC = "usual"
@@ -187,7 +187,7 @@ def _read(policy: Mapping[str, Any], tiers: Sequence[str]) -> AnswerRules:
             tier=shadow["tier"] or policy["max_tier"] or tiers[-1],
             share=shadow["share"],
             limits=_read_limits(shadow),
-            budget=_read_budget(shadow["budget"]),
+            budget=read_budget(shadow["budget"]),
         ),
         ensemble=EnsembleRules(
             members=tuple(ensemble["members"] or ()),
@@ -230,16 +230,9 @@ def _read_judge(section: Mapping[str, Any]) -> JudgeRules:
         rubric=section["rubric"],
         rubrics=section["rubrics"],
         limits=_read_limits(section),
-        budget=_read_budget(section["budget"]),
+        budget=read_budget(section["budget"]),
     )
 
 
 def _read_limits(section: Mapping[str, Any]) -> LaneLimits:
     return LaneLimits(section["timeout_s"], section["concurrency"], section["queue"])
-
-
-def _read_budget(section: Mapping[str, Any]) -> Budget:
-    day, month = (
-        None if section[name] is None else parse_usd(section[name]) for name in ("day_usd", "month_usd")
-    )
-    return Budget(day_nano_usd=day, month_nano_usd=month)

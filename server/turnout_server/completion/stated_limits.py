@@ -44,12 +44,12 @@ class BudgetBook:
         """The budgets of a resolved policy document; one that was resolved before there were any has none."""
         stated = document.get("budgets") or {}
         named = {
-            Scope(kind, name): _budget(entry)
+            Scope(kind, name): read_budget(entry)
             for kind, section in ((ScopeKind.TENANT, "tenants"), (ScopeKind.POLICY, "policies"))
             for name, entry in stated.get(section, {}).items()
         }
         others = stated.get("other_tenants")
-        return cls(named, None if others is None else _budget(others))
+        return cls(named, None if others is None else read_budget(others))
 
     def get(self, scope: Scope, /) -> Budget | None:
         """The budget of a scope; None: it has none."""
@@ -97,7 +97,7 @@ def retry_rules_of(document: Mapping[str, Any]) -> dict[str, RetryRule]:
     }
 
 
-def _budget(entry: Mapping[str, Any]) -> Budget:
+def read_budget(entry: Mapping[str, Any]) -> Budget:
     day, month = entry["usd_per_day"], entry["usd_per_month"]
     return Budget(
         day_nano_usd=None if day is None else parse_usd(day),
