@@ -191,14 +191,15 @@ async def test_a_member_fails_over_within_its_tier(tmp_path: Path, bundle: Path,
 
 async def test_a_stream_is_held_until_one_is_picked(tmp_path: Path, bundle: Path, log: object) -> None:
     """The cheap answer is whole, and nothing of it is seen while the other one is still to come."""
-    async with calm(tmp_path, bundle, [CHEAP], [Fault.SILENCE], first_token_s=60.0) as wall:
+    async with calm(tmp_path, bundle, [CHEAP]) as wall:
+        wall.upstream.play(DEAR, Fault.SILENCE, times=1)
         call = wall.stub.CompleteStream(CompleteStreamRequest(request=forced()), timeout=10)
         events = aiter(call)
         started = await anext(events)
         assert started.started.strategy == STRATEGY_ENSEMBLE
         ledger = wall.upstream.ledger
         await ledger.until(lambda: any(one.at(Moment.FINISHED) for one in ledger.of(CHEAP)))
-        await ledger.until(lambda: any(one.at(Moment.HELD) for one in ledger.of(Fault.SILENCE)))
+        await ledger.until(lambda: any(one.at(Moment.HELD) for one in ledger.of(DEAR)))
         following = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0.05)
         assert not following.done()
