@@ -72,6 +72,30 @@ class Access:
         self._closed_until_s: dict[str, float] = {}
         self._beyond_budget: set[str] = set()
 
+    def beside(
+        self, log: AttemptLog, *, tokens: Callable[[Deployment], int] | None = None, on_allowance: bool = True
+    ) -> Access:
+        """The way of a part of the request that keeps a log of its own; closed with this one, where it has a part of it.
+
+        Args:
+            log: the part's attempts.
+            tokens: an estimate of its calls' tokens; None: as of the request's.
+            on_allowance: False where its calls are not the caller's to pay: only limits hold for it.
+        """
+        allowance = self._allowance if on_allowance else None
+        if allowance is not None:
+            allowance.add(log)
+        return Access(
+            self._fleet,
+            log,
+            self._clock,
+            self._random,
+            tokens=tokens or self._tokens,
+            limits=self._limits,
+            allowance=allowance,
+            refused=self._refused,
+        )
+
     def health(self, name: str) -> Health:
         """Of the deployment's breaker and its account's."""
         return self._breakers.health(name)

@@ -7,9 +7,11 @@ to a dearer deployment, keeps to the budget as the first call does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from turnout_server.completion.attempt import Purpose
+from turnout_server.completion.attempt import NOT_THE_CALLERS
+from turnout_server.completion.estimates import estimate_cost
 from turnout_server.completion.failures import BudgetExhaustedError
 from turnout_server.resilience.spend_budget import (
     MOST_RESERVED_NANO_USD,
@@ -21,13 +23,12 @@ from turnout_server.resilience.spend_budget import (
 )
 
 if TYPE_CHECKING:
+    from turnout_server.completion.attempts import Attempt, AttemptLog
     from turnout_server.completion.dispatcher import Run
     from turnout_server.completion.fleet import Deployment
 
 # Where the caller does not say how long an answer may be.
 USUAL_OUTPUT_TOKENS = 1024
-# Calls on the operator's own account, for which there are other limits.
-NOT_THE_CALLERS = frozenset({Purpose.JUDGE, Purpose.SHADOW})
 
 
 def expected_output(run: Run, deployment: Deployment) -> int:
@@ -46,6 +47,7 @@ class Allowance:
         self._scopes = [scope for scope in scopes if spending.budgets.get(scope) is not None]
         self._spending = spending
         self._run = run
+        self._logs = [run.log]
         self._held: list[Reservation] = []
 
     @property
@@ -53,16 +55,17 @@ class Allowance:
         """True if nothing limits the request."""
         return not self._scopes
 
-    def open(self) -> None:
-        """Reserves what a call of the decided deployment may cost.
+    def open(self, first: Sequence[str]) -> None:
+        """Reserves what one call of each of these deployments may cost.
 
         Raises:
             BudgetExhaustedError: that is not left.
         """
         if self.is_empty:
             return
-        deployment = self._run.fleet[self._run.asked.decision.deployment]
-        refused = self._reserve(*self.estimate(deployment), requests=1)
+        estimates = [self.estimate(self._run.fleet[name]) for name in first]
+        nano, tokens = (sum(parts) for parts in zip(*estimates, strict=True))
+        refused = self._reserve(min(nano, MOST_RESERVED_NANO_USD), tokens, requests=1)
         if refused is not None:
             raise BudgetExhaustedError(refused)
 
@@ -71,9 +74,7 @@ class Allowance:
         if not self._held:
             return None
         nano, tokens = self.estimate(deployment)
-        for attempt in self._run.log.attempts:
-            if attempt.purpose in NOT_THE_CALLERS:
-                continue
+        for attempt in self._attempts():
             if attempt.ended_ns:
                 nano += attempt.cost.cost_nano or 0
                 tokens += attempt.tokens.input_total + attempt.tokens.output_total
@@ -84,7 +85,11 @@ class Allowance:
         tokens -= sum(one.tokens for one in self._held)
         if nano <= 0 and tokens <= 0:
             return None
-        return self._reserve(max(0, nano), max(0, tokens), requests=0)
+        return self._reserve(min(max(0, nano), MOST_RESERVED_NANO_USD), max(0, tokens), requests=0)
+
+    def add(self, log: AttemptLog) -> None:
+        """A part of the request keeps a log of its own; its calls are the request's."""
+        self._logs.append(log)
 
     def estimate(self, deployment: Deployment) -> tuple[int, int]:
         """What a call may cost, in nano-dollars, and its input and output tokens.
@@ -93,12 +98,7 @@ class Allowance:
         """
         run = self._run
         output_tokens = expected_output(run, deployment)
-        price = run.fleet.price(deployment)
-        rates = None if price is None else price.rates(run.input_tokens)
-        nano = 0
-        if rates is not None:
-            # Rounded up.
-            nano = -(-(run.input_tokens * rates.input + output_tokens * rates.output) // 1_000_000)
+        nano = estimate_cost(run.fleet.price(deployment), run.input_tokens, output_tokens)
         return min(nano, MOST_RESERVED_NANO_USD), run.input_tokens + output_tokens
 
     def settle(self) -> None:
@@ -106,7 +106,7 @@ class Allowance:
         held, self._held = self._held, []
         if not held:
             return
-        theirs = [one for one in self._run.log.attempts if one.purpose not in NOT_THE_CALLERS]
+        theirs = self._attempts()
         nano = sum(one.cost.cost_nano or 0 for one in theirs)
         tokens = sum(one.tokens.input_total + one.tokens.output_total for one in theirs)
         # Each as much as it held, the last what is left or lacking.
@@ -115,6 +115,11 @@ class Allowance:
             self._spending.settle(one, of_nano, of_tokens)
             nano, tokens = nano - of_nano, tokens - of_tokens
         self._spending.settle(held[-1], nano, tokens)
+
+    def _attempts(self) -> list[Attempt]:
+        """The calls on the caller's account, each once, in whichever logs it stands."""
+        made = {id(one): one for log in self._logs for one in log.attempts}
+        return [one for one in made.values() if one.purpose not in NOT_THE_CALLERS]
 
     def _reserve(self, nano_usd: int, tokens: int, *, requests: int) -> Exhausted | None:
         found = self._spending.reserve(self._scopes, nano_usd, tokens, requests=requests)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from turnout_server.completion.attempt import NOT_THE_CALLERS
 from turnout_server.completion.cost import parse_usd
 from turnout_server.resilience.limits import Limit, share_of
 from turnout_server.resilience.retry_budget import CONCURRENT, SHARE
@@ -32,7 +33,7 @@ class BudgetBook:
     """Whose budget is what.
 
     Attributes:
-        named: budgets that stand under a name.
+        named: budgets that stand under a name; a policy's judge and its shadow have some, too.
         other_tenants: the budget of each tenant that has none of its own.
     """
 
@@ -48,6 +49,10 @@ class BudgetBook:
             for kind, section in ((ScopeKind.TENANT, "tenants"), (ScopeKind.POLICY, "policies"))
             for name, entry in stated.get(section, {}).items()
         }
+        for policy, section in (document.get("policies") or {}).items():
+            for purpose in NOT_THE_CALLERS:
+                if found := section.get(purpose):
+                    named[Scope(ScopeKind.PURPOSE, f"{policy} {purpose}")] = _spend(found["budget"])
         others = stated.get("other_tenants")
         return cls(named, None if others is None else _budget(others))
 
@@ -98,12 +103,18 @@ def retry_rules_of(document: Mapping[str, Any]) -> dict[str, RetryRule]:
 
 
 def _budget(entry: Mapping[str, Any]) -> Budget:
-    day, month = entry["usd_per_day"], entry["usd_per_month"]
+    return replace(
+        _spend(entry),
+        tokens_minute=entry["tokens_per_minute"],
+        requests_minute=entry["requests_per_minute"],
+    )
+
+
+def _spend(entry: Mapping[str, Any]) -> Budget:
+    day, month = entry["day_usd"], entry["month_usd"]
     return Budget(
         day_nano_usd=None if day is None else parse_usd(day),
         month_nano_usd=None if month is None else parse_usd(month),
-        tokens_minute=entry["tokens_per_minute"],
-        requests_minute=entry["requests_per_minute"],
     )
 
 

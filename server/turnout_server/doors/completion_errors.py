@@ -7,7 +7,6 @@ from turnout.v1.error_reason_pb2 import ErrorReason
 from turnout.v1.routing_pb2 import RouteResponse
 
 from turnout_server.completion.attempts import Attempt, AttemptLog
-from turnout_server.completion.completer import EnsembleUnavailableError
 from turnout_server.completion.failures import (
     AnswerCutError,
     BudgetExhaustedError,
@@ -108,8 +107,6 @@ def _describe_own(error: Exception) -> Failure:
                 },
                 retry_after_s=exhausted.retry_after_s,
             )
-        case EnsembleUnavailableError():
-            return _invalid("strategy", "STRATEGY_ENSEMBLE", "STRATEGY_SINGLE or STRATEGY_CASCADE")
         case IdempotencyConflictError():
             return Failure(
                 ErrorReason.ERROR_REASON_IDEMPOTENCY_CONFLICT,
@@ -152,13 +149,4 @@ def _describe_fault(error: RequestAtFaultError, details: tuple[Message, ...]) ->
         field,
         told,
         details=details,
-    )
-
-
-def _invalid(field: str, value: str, limit: str) -> Failure:
-    return Failure(
-        ErrorReason.ERROR_REASON_INVALID_FIELD,
-        f"{field}: {value} breaks the limit: {limit}",
-        field,
-        {"field": field, "value": value, "limit": limit},
     )
