@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import CTE, Connection, case, func, select
 
 from turnout_server.completion.attempt import NOT_THE_CALLERS
 from turnout_server.quality.store.schema import COSTS
@@ -22,6 +22,7 @@ def read_spent(connection: Connection, *, day_ms: int, month_ms: int) -> Spent:
         day_ms: Unix milliseconds.
         month_ms: no later.
     """
+    tenants = _tenants()
     cost = func.coalesce(COSTS.c.cost_nano, 0)
     found = connection.execute(
         select(
@@ -31,6 +32,7 @@ def read_spent(connection: Connection, *, day_ms: int, month_ms: int) -> Spent:
             func.sum(case((COSTS.c.at_ms >= day_ms, cost), else_=0)),
             func.sum(cost),
         )
+        .join_from(tenants, COSTS, COSTS.c.tenant == tenants.c.tenant)
         .where(COSTS.c.at_ms >= month_ms)
         .group_by(COSTS.c.tenant, COSTS.c.policy, COSTS.c.purpose)
     )
@@ -43,3 +45,13 @@ def read_spent(connection: Connection, *, day_ms: int, month_ms: int) -> Spent:
             before = spent.get(scope, (0, 0))
             spent[scope] = (before[0] + int(day), before[1] + int(month))
     return spent
+
+
+def _tenants() -> CTE:
+    """All tenants, each found from the last by one step in the index of tenants and times.
+
+    So what is read are the costs of the month, however many years are stored.
+    """
+    first = select(func.min(COSTS.c.tenant).label("tenant")).cte("tenants", recursive=True)
+    following = select(func.min(COSTS.c.tenant)).where(COSTS.c.tenant > first.c.tenant).scalar_subquery()
+    return first.union_all(select(following).where(first.c.tenant.is_not(None)))
