@@ -75,7 +75,7 @@ class Access:
     def beside(
         self, log: AttemptLog, *, tokens: Callable[[Deployment], int] | None = None, on_allowance: bool = True
     ) -> Access:
-        """The way of a part of the request that keeps a log of its own; closed with this one, where it has a part of it.
+        """The way of a part of the request that keeps a log of its own; it has nothing to close once its calls have ended.
 
         Args:
             log: the part's attempts.
