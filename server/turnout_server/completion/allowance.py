@@ -24,8 +24,8 @@ from turnout_server.resilience.spend_budget import (
 
 if TYPE_CHECKING:
     from turnout_server.completion.attempts import Attempt, AttemptLog
-    from turnout_server.completion.dispatcher import Run
     from turnout_server.completion.fleet import Deployment
+    from turnout_server.completion.run import Run
 
 # Where the caller does not say how long an answer may be.
 USUAL_OUTPUT_TOKENS = 1024
