@@ -17,6 +17,7 @@ from turnout_server import (
     bucket_commands,
     budget_commands,
     evaluation_commands,
+    gate_commands,
     invoice_commands,
     price_commands,
     promotion_commands,
@@ -253,6 +254,7 @@ def _settings(options: dict[str, Any]) -> LoadedSettings:
 
 evaluation_commands.register(app)
 bucket_commands.register(app)
+gate_commands.register(app)
 promotion_commands.register(app)
 
 

@@ -73,26 +73,23 @@ class Access:
         self._beyond_budget: set[str] = set()
 
     def beside(
-        self, log: AttemptLog, *, tokens: Callable[[Deployment], int] | None = None, on_allowance: bool = True
+        self, log: AttemptLog, tokens: Callable[[Deployment], int] | None = None, *, pays: bool
     ) -> Access:
-        """The way of a part of the request that keeps a log of its own; it has nothing to close once its calls have ended.
+        """A way of its own for calls about the same request, under the same limits.
 
         Args:
-            log: the part's attempts.
-            tokens: an estimate of its calls' tokens; None: as of the request's.
-            on_allowance: False where its calls are not the caller's to pay: only limits hold for it.
+            log: their attempts.
+            tokens: of their calls; None: as those of the request.
+            pays: whether they are within the request's budgets, and settled with it.
         """
-        allowance = self._allowance if on_allowance else None
-        if allowance is not None:
-            allowance.add(log)
         return Access(
             self._fleet,
             log,
             self._clock,
             self._random,
-            tokens=tokens or self._tokens,
+            tokens=self._tokens if tokens is None else tokens,
             limits=self._limits,
-            allowance=allowance,
+            allowance=self._allowance if pays else None,
             refused=self._refused,
         )
 

@@ -7,7 +7,6 @@ to a dearer deployment, keeps to the budget as the first call does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from turnout_server.completion.attempt import NOT_THE_CALLERS
@@ -23,7 +22,6 @@ from turnout_server.resilience.spend_budget import (
 )
 
 if TYPE_CHECKING:
-    from turnout_server.completion.attempts import Attempt, AttemptLog
     from turnout_server.completion.fleet import Deployment
     from turnout_server.completion.run import Run
 
@@ -47,7 +45,6 @@ class Allowance:
         self._scopes = [scope for scope in scopes if spending.budgets.get(scope) is not None]
         self._spending = spending
         self._run = run
-        self._logs = [run.log]
         self._held: list[Reservation] = []
 
     @property
@@ -55,17 +52,16 @@ class Allowance:
         """True if nothing limits the request."""
         return not self._scopes
 
-    def open(self, first: Sequence[str]) -> None:
-        """Reserves what one call of each of these deployments may cost.
+    def open(self) -> None:
+        """Reserves what a call of the decided deployment may cost.
 
         Raises:
             BudgetExhaustedError: that is not left.
         """
         if self.is_empty:
             return
-        estimates = [self.estimate(self._run.fleet[name]) for name in first]
-        nano, tokens = (sum(parts) for parts in zip(*estimates, strict=True))
-        refused = self._reserve(min(nano, MOST_RESERVED_NANO_USD), tokens, requests=1)
+        deployment = self._run.fleet[self._run.asked.decision.deployment]
+        refused = self._reserve(*self.estimate(deployment), requests=1)
         if refused is not None:
             raise BudgetExhaustedError(refused)
 
@@ -74,7 +70,9 @@ class Allowance:
         if not self._held:
             return None
         nano, tokens = self.estimate(deployment)
-        for attempt in self._attempts():
+        for attempt in self._run.log.attempts:
+            if attempt.purpose in NOT_THE_CALLERS:
+                continue
             if attempt.ended_ns:
                 nano += attempt.cost.cost_nano or 0
                 tokens += attempt.tokens.input_total + attempt.tokens.output_total
@@ -86,10 +84,6 @@ class Allowance:
         if nano <= 0 and tokens <= 0:
             return None
         return self._reserve(min(max(0, nano), MOST_RESERVED_NANO_USD), max(0, tokens), requests=0)
-
-    def add(self, log: AttemptLog) -> None:
-        """A part of the request keeps a log of its own; its calls are the request's."""
-        self._logs.append(log)
 
     def estimate(self, deployment: Deployment) -> tuple[int, int]:
         """What a call may cost, in nano-dollars, and its input and output tokens.
@@ -106,7 +100,7 @@ class Allowance:
         held, self._held = self._held, []
         if not held:
             return
-        theirs = self._attempts()
+        theirs = [one for one in self._run.log.attempts if one.purpose not in NOT_THE_CALLERS]
         nano = sum(one.cost.cost_nano or 0 for one in theirs)
         tokens = sum(one.tokens.input_total + one.tokens.output_total for one in theirs)
         # Each as much as it held, the last what is left or lacking.
@@ -115,11 +109,6 @@ class Allowance:
             self._spending.settle(one, of_nano, of_tokens)
             nano, tokens = nano - of_nano, tokens - of_tokens
         self._spending.settle(held[-1], nano, tokens)
-
-    def _attempts(self) -> list[Attempt]:
-        """The calls on the caller's account, each once, in whichever logs it stands."""
-        made = {id(one): one for log in self._logs for one in log.attempts}
-        return [one for one in made.values() if one.purpose not in NOT_THE_CALLERS]
 
     def _reserve(self, nano_usd: int, tokens: int, *, requests: int) -> Exhausted | None:
         found = self._spending.reserve(self._scopes, nano_usd, tokens, requests=requests)

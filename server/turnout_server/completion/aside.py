@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from turnout_fastpath import StateBlock
 
-from turnout_server.completion.access import Access
 from turnout_server.completion.answer_rules import LaneLimits, grading_budgets, scope_of
 from turnout_server.completion.attempt import Purpose
 from turnout_server.completion.attempts import Attempt, AttemptLog
@@ -29,7 +28,7 @@ class NoAnswer(StrEnum):
     NOT_PERMITTED = "not_permitted"
     """The request may go to no deployment that could be asked."""
     NO_DEPLOYMENT = "no_deployment"
-    """All that could be asked are closed by their breakers, or at a limit."""
+    """All that could be asked are closed by their breakers, or at their limits."""
     TOO_LONG = "too_long"
     """What would be sent fits no context window."""
     BUDGET = "budget"
@@ -90,8 +89,8 @@ class AsideCaller:
         fitting = [name for name in permitted if run.fleet[name].context_window >= tokens]
         if not fitting:
             return NoAnswer.TOO_LONG
-        aside.access = run.access.beside(aside.log, tokens=lambda _: tokens, on_allowance=False)
-        permit = self._admit(aside.access, fitting)
+        aside.access = run.access.beside(aside.log, lambda _: tokens, pays=False)
+        permit = self._admit(aside, fitting)
         if permit is None:
             return NoAnswer.NO_DEPLOYMENT
         return await self._call(aside, permit, purpose, limits, made, output_tokens)
@@ -128,11 +127,11 @@ class AsideCaller:
             self._spending = Spending(self._state, grading_budgets(fleet.rules), self._clock)
         return self._spending
 
-    def _admit(self, access: Access, names: Sequence[str]) -> Permit | None:
-        """Leave to call the first healthy one below its limits: probes and waits are for those who want an answer."""
+    def _admit(self, aside: Run, names: Sequence[str]) -> Permit | None:
+        """Leave to call the first healthy one with room: probes and last resorts are for those who wait for an answer."""
         for name in names:
-            if access.health(name) is Health.CLOSED:
-                permit = access.admit(name)
+            if aside.access.health(name) is Health.CLOSED:
+                permit = aside.access.admit(name)
                 if permit is not None:
                     return permit
         return None

@@ -116,7 +116,7 @@ class Completer:
             CompletionError: there is no whole answer.
         """
         asked = run.asked
-        self._limits.admit(run, self._asked_first(run, strategy))
+        self._limits.admit(run)
         completed: Completed | None = None
         try:
             answer = await self._answer(run, strategy, listener)
@@ -153,13 +153,6 @@ class Completer:
             first_token_s=self._first_token_s,
             inter_token_s=self._inter_token_s,
         )
-
-    def _asked_first(self, run: Run, strategy: Strategy) -> list[str]:
-        """The deployments of the first calls: one, or one a member of an ensemble."""
-        if strategy is not Strategy.ENSEMBLE:
-            return [run.asked.decision.deployment]
-        rules = run.fleet.rules[run.asked.decision.policy].ensemble
-        return [run.chain(tier)[0] for tier in members_of(run, rules)]
 
     def _note_session(self, run: Run, answer: Answer) -> None:
         asked = run.asked

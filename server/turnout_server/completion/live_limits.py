@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -99,21 +99,17 @@ class LiveLimits:
             # A limit that was not there before has not been counted.
             self.unrestored = book.limits_spend
 
-    def admit(self, run: Run, first: Sequence[str]) -> None:
-        """Gives a request its way to deployments, with what its first calls may cost reserved.
+    def admit(self, run: Run) -> None:
+        """Gives a request its way to deployments, with what its first call may cost reserved.
 
         Its `access` is to be closed when it has ended.
-
-        Args:
-            run: the request.
-            first: the deployments that it calls first, all at once.
 
         Raises:
             BudgetExhaustedError: that is not left of a budget.
         """
         allowance = Allowance(self.spending, run)
         try:
-            allowance.open(first)
+            allowance.open()
         except BudgetExhaustedError as error:
             self._count(error.exhausted)
             raise

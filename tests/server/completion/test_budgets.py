@@ -58,7 +58,7 @@ def used(wall: Wall, scope: Scope = ACME) -> tuple[int, int]:
 
 async def test_two_hundred_at_once_on_a_budget_for_ten(tmp_path: Path, bundle: Path, log: object) -> None:
     limit = 10 * estimate()
-    async with walled(tmp_path, bundle, ["ordinary.small"], file_sections=a_day(limit)) as wall:
+    async with walled(tmp_path, bundle, ["ordinary.small"], sections=a_day(limit)) as wall:
         outcomes = await asyncio.gather(*(wall.ask(ask_as()) for _ in range(200)))
         refused = [one for one in outcomes if not one.whole]
         assert {(one.code, one.reason) for one in refused} == {
@@ -94,7 +94,7 @@ async def test_other_tenants_have_one_each_and_those_without_a_name_one_together
             "policies": {"default": {"month_usd": usd(10**9)}},
         }
     }
-    async with walled(tmp_path, bundle, ["ordinary.small"], file_sections=sections) as wall:
+    async with walled(tmp_path, bundle, ["ordinary.small"], sections=sections) as wall:
         for tenant, served in (("initech", 1), ("umbrella", 1), ("", 1), ("acme", 3), ("globex", 3)):
             outcomes = [await wall.ask(ask_as(tenant)) for _ in range(3)]
             assert sum(outcome.whole for outcome in outcomes) == served, tenant
@@ -111,7 +111,7 @@ async def test_an_escalation_keeps_to_the_budget(tmp_path: Path, bundle: Path, l
         (estimate("frontier"), "small", 0),
         (estimate() + estimate("frontier"), "frontier", 1),
     ):
-        async with walled(tmp_path, bundle, models, strategy="cascade", file_sections=a_day(limit)) as wall:
+        async with walled(tmp_path, bundle, models, strategy="cascade", sections=a_day(limit)) as wall:
             outcome = await wall.ask(ask_as())
             assert outcome.whole
             assert (outcome.response.tier, wall.count("ordinary.frontier")) == (tier, asked)
@@ -122,7 +122,7 @@ async def test_a_failover_to_a_dearer_tier_keeps_to_the_budget(
     tmp_path: Path, bundle: Path, log: object
 ) -> None:
     for limit, asked in ((estimate("frontier") - 1, 0), (estimate("frontier"), 1)):
-        async with walled(tmp_path, bundle, [Fault.OVERLOADED], file_sections=a_day(limit)) as wall:
+        async with walled(tmp_path, bundle, [Fault.OVERLOADED], sections=a_day(limit)) as wall:
             outcome = await wall.ask(ask_as())
             assert (outcome.whole, wall.count("ordinary.frontier")) == (bool(asked), asked)
             if not asked:
@@ -141,7 +141,7 @@ async def test_requests_and_tokens_a_minute(tmp_path: Path, bundle: Path, log: o
             }
         }
     }
-    async with walled(tmp_path, bundle, ["ordinary.small"], file_sections=sections) as wall:
+    async with walled(tmp_path, bundle, ["ordinary.small"], sections=sections) as wall:
         outcomes = [await wall.ask(ask_as()) for _ in range(4)]
         assert [one.whole for one in outcomes] == [True, True, True, False]
         last = outcomes[-1]
@@ -177,9 +177,7 @@ def limits(*deployments: dict[str, Any], **account: Any) -> dict[str, Any]:
 
 async def test_a_deployment_at_its_limit_is_passed_over(tmp_path: Path, bundle: Path, log: object) -> None:
     sections = limits({"deployment": "ordinary.small", "requests_per_minute": 1})
-    async with walled(
-        tmp_path, bundle, ["ordinary.small", "ordinary.small2"], file_sections=sections
-    ) as wall:
+    async with walled(tmp_path, bundle, ["ordinary.small", "ordinary.small2"], sections=sections) as wall:
         outcomes = [await wall.ask() for _ in range(3)]
         assert [one.response.deployment for one in outcomes] == [
             "ordinary.small",
@@ -195,7 +193,7 @@ async def test_an_account_at_its_limit_is_unavailable_and_says_until_when(
     tmp_path: Path, bundle: Path, log: object
 ) -> None:
     async with walled(
-        tmp_path, bundle, ["ordinary.small", "ordinary.small2"], file_sections=limits(requests_per_minute=2)
+        tmp_path, bundle, ["ordinary.small", "ordinary.small2"], sections=limits(requests_per_minute=2)
     ) as wall:
         outcomes = [await wall.ask() for _ in range(3)]
         assert [one.whole for one in outcomes] == [True, True, False]
@@ -210,7 +208,7 @@ async def test_an_account_at_its_limit_is_unavailable_and_says_until_when(
 async def test_a_full_deployment_is_waited_for(tmp_path: Path, bundle: Path, log: object) -> None:
     """One at a time, no equivalent: nobody goes up a tier, and nobody is refused."""
     sections = limits({"deployment": "ordinary.small", "in_flight": 1})
-    async with walled(tmp_path, bundle, ["ordinary.small"], file_sections=sections) as wall:
+    async with walled(tmp_path, bundle, ["ordinary.small"], sections=sections) as wall:
         outcomes = await asyncio.gather(*(wall.ask(timeout_s=30.0) for _ in range(8)))
         assert [one.response.deployment for one in outcomes] == ["ordinary.small"] * 8
         assert counted(wall, "turnout_provider_limit_refusals")
@@ -226,7 +224,7 @@ async def test_a_full_deployment_that_does_not_come_free_sends_the_request_up(
     tmp_path: Path, bundle: Path, log: object
 ) -> None:
     sections = limits({"deployment": Fault.SILENCE, "in_flight": 1})
-    async with walled(tmp_path, bundle, [Fault.SILENCE], first_token_s=60.0, file_sections=sections) as wall:
+    async with walled(tmp_path, bundle, [Fault.SILENCE], first_token_s=60.0, sections=sections) as wall:
         held = wall.stub.Complete(CompleteRequest(prompt="Where?"))
         ledger = wall.upstream.ledger
         await ledger.until(lambda: ledger.in_flight == 1)
@@ -240,7 +238,7 @@ async def test_a_failed_call_gives_its_tokens_back_to_the_account(
     tmp_path: Path, bundle: Path, log: object
 ) -> None:
     async with walled(
-        tmp_path, bundle, [Fault.OVERLOADED, "ordinary.small"], file_sections=limits(tokens_per_minute=80)
+        tmp_path, bundle, [Fault.OVERLOADED, "ordinary.small"], sections=limits(tokens_per_minute=80)
     ) as wall:
         # Of 65 tokens each: two would not fit beside each other.
         outcome = await wall.ask(ask_as())
@@ -265,7 +263,7 @@ async def test_a_budget_changes_under_load_and_what_is_spent_stays(
 ) -> None:
     store = str(tmp_path / "outcomes.db")
     path = tmp_path / "wall.yaml"
-    async with walled(tmp_path, bundle, ["ordinary.small"], file_sections=first, store=store) as wall:
+    async with walled(tmp_path, bundle, ["ordinary.small"], sections=first, store=store) as wall:
         before: list[Outcome] = []
         stop = asyncio.Event()
         loads = [asyncio.create_task(load(wall, stop, before)) for _ in range(4)]
@@ -307,9 +305,7 @@ async def test_a_spent_budget_caps_the_tier_where_the_policy_says_so(
     tmp_path: Path, bundle: Path, log: object
 ) -> None:
     """A dear request that does not fit is refused once; then cheap ones use up what is left."""
-    async with walled(
-        tmp_path, bundle, ["ordinary.small"], file_sections=a_day(estimate("frontier") - 1)
-    ) as wall:
+    async with walled(tmp_path, bundle, ["ordinary.small"], sections=a_day(estimate("frontier") - 1)) as wall:
         path = tmp_path / "wall.yaml"
         document = json.loads(path.read_text())
         document["policies"]["default"] |= {
@@ -339,7 +335,7 @@ async def test_a_restart_remembers_what_was_spent(tmp_path: Path, bundle: Path, 
     sections = a_day(limit) | {}
     sections["budgets"]["policies"] = {"default": {"month_usd": usd(10**9)}}
     for run in range(2):
-        async with walled(tmp_path, bundle, ["ordinary.small"], file_sections=sections, store=store) as wall:
+        async with walled(tmp_path, bundle, ["ordinary.small"], sections=sections, store=store) as wall:
             assert used(wall) == (spent, 0)
             assert used(wall, Scope(ScopeKind.POLICY, "default")) == (0, spent)
             outcomes = [await wall.ask(ask_as()) for _ in range(5)]
@@ -353,7 +349,7 @@ async def test_a_restart_remembers_what_was_spent(tmp_path: Path, bundle: Path, 
 async def test_without_a_store_a_restart_says_that_it_forgets(tmp_path: Path, bundle: Path, log: Any) -> None:
     from tests.server.conftest import read_log
 
-    async with walled(tmp_path, bundle, ["ordinary.small"], file_sections=a_day(10**9)) as wall:
+    async with walled(tmp_path, bundle, ["ordinary.small"], sections=a_day(10**9)) as wall:
         assert (await wall.ask(ask_as())).whole
     events = [event for event in read_log(log) if event["event"] == "budgets_not_restored"]
     assert [event["cause"] for event in events] == ["nothing is stored: `store` is off"]
@@ -361,7 +357,7 @@ async def test_without_a_store_a_restart_says_that_it_forgets(tmp_path: Path, bu
 
 async def test_cancelled_calls_settle_what_they_have_cost(tmp_path: Path, bundle: Path, log: object) -> None:
     sections = a_day(10**9) | limits({"deployment": Fault.SLOW_BODY, "in_flight": 4})
-    async with walled(tmp_path, bundle, [Fault.SLOW_BODY], file_sections=sections) as wall:
+    async with walled(tmp_path, bundle, [Fault.SLOW_BODY], sections=sections) as wall:
         ledger = wall.upstream.ledger
         for _ in range(2):
             calls = [wall.stub.Complete(ask_as()) for _ in range(4)]
@@ -384,7 +380,7 @@ async def test_rates_are_exact_over_services_that_share_their_state(
         tmp_path,
         bundle,
         ["ordinary.small"],
-        file_sections=sections,
+        sections=sections,
         workers=2,
         state=tmp_path / "state",
     ) as wall:
@@ -407,8 +403,8 @@ async def test_judges_keep_to_accounts_limits_and_to_no_tenants_budget(
             bundle,
             ["ordinary.small"],
             strategy="cascade",
-            sections=judge,
-            file_sections=sections,
+            policy=judge,
+            sections=sections,
             store=store,
         ) as wall:
             purpose = Scope(ScopeKind.PURPOSE, "default judge")

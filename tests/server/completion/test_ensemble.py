@@ -25,6 +25,7 @@ from tests.server.completion.graded import (
     better,
     counted,
     judged,
+    mark,
     settled,
     stored,
 )
@@ -102,7 +103,7 @@ async def test_the_judge_picks_in_both_orders(
     import json
 
     path = tmp_path / "outcomes.db"
-    async with walled(tmp_path, bundle, [CHEAP], FRONTIER, sections=judged(0.0), store=str(path)) as wall:
+    async with walled(tmp_path, bundle, [CHEAP], FRONTIER, policy=judged(0.0), store=str(path)) as wall:
         wall.upstream.play(DEAR, answer=Answer.of("There."))
         judge = wall.service.completer.grading.judge
         ask, lock = judge._ask, asyncio.Lock()
@@ -140,7 +141,7 @@ async def test_the_judge_picks_in_both_orders(
 async def test_a_judge_that_is_down_leaves_the_choice_to_the_gates(
     fault: Fault, tmp_path: Path, bundle: Path, log: object
 ) -> None:
-    async with walled(tmp_path, bundle, [CHEAP], FRONTIER, sections=judged(0.0, timeout_s=60)) as wall:
+    async with walled(tmp_path, bundle, [CHEAP], FRONTIER, policy=judged(0.0, timeout_s=60)) as wall:
         wall.upstream.play(JUDGE, fault)
         outcome = await wall.ask(forced(), timeout_s=1.0)
         is_whole(outcome, DEAR)
@@ -169,7 +170,7 @@ async def test_a_member_that_hangs_is_left_out_at_its_limit(
 ) -> None:
     sections = {"ensemble": {"timeout_s": 0.3}}
     async with walled(
-        tmp_path, bundle, [CHEAP], [Fault.SILENCE], first_token_s=60.0, sections=sections
+        tmp_path, bundle, [CHEAP], [Fault.SILENCE], first_token_s=60.0, policy=sections
     ) as wall:
         outcome = await wall.ask(forced(), timeout_s=None)
         is_whole(outcome, CHEAP)
@@ -231,7 +232,7 @@ async def test_a_policy_has_a_share_of_its_traffic_answered_so(
     path = tmp_path / "outcomes.db"
     sections = {"ensemble": {"share": 0.4, "otherwise": "single"}}
     async with walled(
-        tmp_path, bundle, [CHEAP], strategy="ensemble", sections=sections, store=str(path)
+        tmp_path, bundle, [CHEAP], strategy="ensemble", policy=sections, store=str(path)
     ) as wall:
         for number in range(15):
             one = f"{number:032x}"
@@ -259,7 +260,7 @@ async def test_confidence_picks_and_its_logprobs_are_not_shown(
     tmp_path: Path, bundle: Path, log: object
 ) -> None:
     sections = {"ensemble": {"chooser": "confidence"}}
-    async with walled(tmp_path, bundle, [CHEAP], sections=sections) as wall:
+    async with walled(tmp_path, bundle, [CHEAP], policy=sections) as wall:
         for stream in (False, True):
             outcome = await wall.ask(forced(), stream=stream)
             is_whole(outcome, DEAR)
@@ -271,17 +272,52 @@ async def test_confidence_picks_and_its_logprobs_are_not_shown(
         assert (await wall.ask(request)).response.logprobs
 
 
-async def test_a_budget_reserves_for_every_member(tmp_path: Path, bundle: Path, log: object) -> None:
-    """A budget that holds the dear member's estimate and not the cheap one's besides."""
+async def test_a_budget_holds_for_every_member(tmp_path: Path, bundle: Path, log: object) -> None:
+    """One that holds either member's estimate and not both: the second is not asked, and the first one serves."""
     request = forced()
     request.caller.tenant = "acme"
     request.max_output_tokens = 1000
-    dear = 11 * 5003 + 1000 * 20011
-    scope = Scope(ScopeKind.TENANT, "acme")
-    for limit, code in ((dear, grpc.StatusCode.RESOURCE_EXHAUSTED), (dear * 2, grpc.StatusCode.OK)):
-        budgets = {"budgets": {"tenants": {"acme": {"day_usd": f"0.{limit:09d}"}}}}
-        async with walled(tmp_path, bundle, [CHEAP], file_sections=budgets) as wall:
+    # Estimates, of some 5 input tokens.
+    cheap, dear = 1000 * 607 + 11 * 151, 1000 * 20011 + 11 * 5003
+    for limit, asked in ((dear, [CHEAP]), (dear + cheap, [CHEAP, DEAR])):
+        sections = {"budgets": {"tenants": {"acme": {"day_usd": limit / 1e9}}}}
+        async with walled(tmp_path, bundle, [CHEAP], sections=sections) as wall:
             outcome = await wall.ask(request)
-            assert outcome.code is code
-            used, _ = wall.service.limits.spending.used_nano_usd(scope)
-            assert used == outcome.response.cost.nano_usd == (by_hand(outcome) if outcome.whole else 0)
+            is_whole(outcome, asked[-1])
+            assert sorted({one.model for one in wall.upstream.ledger.requests}) == sorted(asked)
+            day, _ = wall.service.limits.spending.used_nano_usd(Scope(ScopeKind.TENANT, "acme"))
+            assert day == outcome.response.cost.nano_usd == by_hand(outcome)
+
+
+async def test_judges_and_shadows_are_not_on_a_tenants_budget(
+    tmp_path: Path, bundle: Path, log: object
+) -> None:
+    sections = {"budgets": {"tenants": {"acme": {"day_usd": 1.0}}}}
+    policy = {**judged(mode="inline"), "shadow": {"share": 1.0}}
+    async with walled(
+        tmp_path, bundle, [CHEAP], FRONTIER, strategy="cascade", sections=sections, policy=policy
+    ) as wall:
+        wall.upstream.play(JUDGE, answer=mark(5))
+        request = CompleteRequest(prompt="Where?")
+        request.caller.tenant = "acme"
+        outcome = await wall.ask(request)
+        await settled(wall)
+        assert wall.count(DEAR) == 1
+        serving = invoice("small", outcome.response.attempts[0].tokens)
+        assert outcome.response.cost.nano_usd == by_hand(outcome) > serving
+        day, _ = wall.service.limits.spending.used_nano_usd(Scope(ScopeKind.TENANT, "acme"))
+        assert day == serving
+
+
+async def test_a_limit_of_an_account_holds_for_those_who_answer_nobody(
+    tmp_path: Path, bundle: Path, log: object
+) -> None:
+    """One call a minute: the first shadow takes it."""
+    sections = {"provider_limits": {"deployments": [{"deployment": DEAR, "requests_per_minute": 1}]}}
+    policy = {"shadow": {"share": 1.0}}
+    async with walled(tmp_path, bundle, [CHEAP], sections=sections, policy=policy) as wall:
+        for _ in range(3):
+            is_whole(await wall.ask(), CHEAP)
+            await settled(wall)
+        assert wall.count(DEAR) == 1
+        assert counted(wall, "turnout_asides_lost") == {("shadow", "no_deployment"): 2}
