@@ -56,13 +56,13 @@ def _check_priced(file: PolicyFile) -> Iterator[Defect]:
 
 
 def _limits_spend(budget: Budget | None) -> bool:
-    return budget is not None and (budget.usd_per_day is not None or budget.usd_per_month is not None)
+    return budget is not None and (budget.day_usd is not None or budget.month_usd is not None)
 
 
 def _count_limits(budget: Budget) -> int:
     limits = (
-        budget.usd_per_day,
-        budget.usd_per_month,
+        budget.day_usd,
+        budget.month_usd,
         budget.tokens_per_minute,
         budget.requests_per_minute,
     )

@@ -73,11 +73,11 @@ PerMinute = Annotated[int, Field(ge=1, le=MAX_PER_MINUTE)]
 class Budget(Section):
     """What one tenant or one policy may use; a limit that is left out does not hold."""
 
-    usd_per_day: Usd | None = Field(
+    day_usd: Usd | None = Field(
         default=None,
         description="US dollars a UTC day, a number or text, exact to the nano-dollar, 0 to 18,000,000; null: no limit.",
     )
-    usd_per_month: Usd | None = Field(
+    month_usd: Usd | None = Field(
         default=None,
         description="US dollars a UTC month, a number or text, exact to the nano-dollar, 0 to 18,000,000; null: no "
         "limit.",

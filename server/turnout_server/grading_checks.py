@@ -83,7 +83,7 @@ class _Check:
         self, path: Location, budget: Budget, tier: str, deployment: str | None = None
     ) -> Iterator[Defect]:
         """A call without a price costs nothing that a budget could see."""
-        if budget.usd_per_day is None and budget.usd_per_month is None:
+        if budget.day_usd is None and budget.month_usd is None:
             return
         for one in next(each for each in self.tiers if each.name == tier).chain:
             if one.price is None and deployment in (None, one.name):

@@ -19,6 +19,7 @@ from turnout_server.policy_model import (
     Policy,
     PolicyFile,
 )
+from turnout_server.providers.registry import PROVIDER_NAMES
 from turnout_server.rule_model import Rule
 
 
@@ -62,8 +63,12 @@ class _Check:
         )
         for i, tier in enumerate(self.file.tiers):
             for j, deployment in enumerate(tier.chain):
-                path = ("tiers", i, "chain", j, "price")
-                yield from check_known(path, "price", deployment.price, self.file.prices)
+                path = ("tiers", i, "chain", j)
+                if deployment.provider not in PROVIDER_NAMES:
+                    known = ", ".join(sorted(PROVIDER_NAMES))
+                    message = f"no adapter for provider {show(deployment.provider)}; known: {known}"
+                    yield Defect((*path, "provider"), message)
+                yield from check_known((*path, "price"), "price", deployment.price, self.file.prices)
         if len(self.deployments) > MAX_DEPLOYMENTS:
             yield Defect(("tiers",), f"{len(self.deployments)} deployments, limit: {MAX_DEPLOYMENTS}")
         if len(self.regions) > MAX_REGIONS:

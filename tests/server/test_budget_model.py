@@ -43,13 +43,13 @@ def test_every_nano_dollar_is_kept_however_it_is_written(document: dict[str, Any
     def check(nano: int, zeros: int) -> None:
         exact = format(Decimal(nano).scaleb(-9), "f")
         text = exact + "0" * zeros if "." in exact else exact
-        found = budget_model.Budget.model_validate({"usd_per_day": text})
+        found = budget_model.Budget.model_validate({"day_usd": text})
         dumped = json.loads(found.model_dump_json())
         book = BudgetBook.of({"budgets": {"other_tenants": dumped}})
         assert book.other_tenants == Budget(day_nano_usd=nano)
         # Equal amounts are equal documents, and a resolved one is read as it stands.
         assert budget_model.Budget.model_validate(dumped) == found
-        assert budget_model.Budget.model_validate({"usd_per_day": exact}) == found
+        assert budget_model.Budget.model_validate({"day_usd": exact}) == found
 
     check()
 
@@ -66,14 +66,14 @@ def test_every_nano_dollar_is_kept_however_it_is_written(document: dict[str, Any
     ],
 )
 def test_numbers_are_read_by_their_shortest_form(document: dict[str, Any], written: str, nano: int) -> None:
-    found = resolved(document, other_tenants={"usd_per_month": yaml.safe_load(written)})
+    found = resolved(document, other_tenants={"month_usd": yaml.safe_load(written)})
     assert BudgetBook.of(found).other_tenants == Budget(month_nano_usd=nano)
 
 
 @pytest.mark.parametrize("wrong", ["1e3", "-1", "+1", "1.", ".5", "1_000", "", " 1", "٣", "1" * 5000])
 def test_text_that_is_no_amount_is_refused(document: dict[str, Any], wrong: str) -> None:
-    with pytest.raises(PolicyFileError, match=r"budgets\.other_tenants\.usd_per_day: .* is not an amount"):
-        resolved(document, other_tenants={"usd_per_day": wrong})
+    with pytest.raises(PolicyFileError, match=r"budgets\.other_tenants\.day_usd: .* is not an amount"):
+        resolved(document, other_tenants={"day_usd": wrong})
 
 
 def test_the_book_of_the_example(document: dict[str, Any]) -> None:

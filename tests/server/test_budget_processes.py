@@ -34,7 +34,7 @@ def start(bundle: Path, policy: Path, document: dict[str, Any], tmp_path: Path) 
     folder = tmp_path
 
     def begin(day_nano_usd: int, *arguments: str, environ: dict[str, str] | None = None) -> Process:
-        document["budgets"]["tenants"] = {"acme": {"usd_per_day": f"0.{day_nano_usd:09d}"}}
+        document["budgets"]["tenants"] = {"acme": {"day_usd": f"0.{day_nano_usd:09d}"}}
         document["policies"]["default"] |= {"bars": {"default": 0.0}, "safe_tier": "small", "buckets": []}
         for deployment in document["tiers"][0]["chain"]:
             price = document["prices"][deployment["price"]]

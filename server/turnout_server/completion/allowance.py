@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from turnout_server.completion.attempt import Purpose
+from turnout_server.completion.attempt import NOT_THE_CALLERS
 from turnout_server.completion.estimates import estimate_cost
 from turnout_server.completion.failures import BudgetExhaustedError
 from turnout_server.resilience.spend_budget import (
@@ -22,13 +22,11 @@ from turnout_server.resilience.spend_budget import (
 )
 
 if TYPE_CHECKING:
-    from turnout_server.completion.dispatcher import Run
     from turnout_server.completion.fleet import Deployment
+    from turnout_server.completion.run import Run
 
 # Where the caller does not say how long an answer may be.
 USUAL_OUTPUT_TOKENS = 1024
-# Calls on the operator's own account, for which there are other limits.
-NOT_THE_CALLERS = frozenset({Purpose.JUDGE, Purpose.SHADOW})
 
 
 def expected_output(run: Run, deployment: Deployment) -> int:
@@ -85,7 +83,7 @@ class Allowance:
         tokens -= sum(one.tokens for one in self._held)
         if nano <= 0 and tokens <= 0:
             return None
-        return self._reserve(max(0, nano), max(0, tokens), requests=0)
+        return self._reserve(min(max(0, nano), MOST_RESERVED_NANO_USD), max(0, tokens), requests=0)
 
     def estimate(self, deployment: Deployment) -> tuple[int, int]:
         """What a call may cost, in nano-dollars, and its input and output tokens.

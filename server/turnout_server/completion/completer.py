@@ -67,8 +67,8 @@ class Completer:
             clock: of everything.
             random: source of jitter.
             recorder: keeps what was done.
-            first_token_s: most seconds to an attempt's first token.
-            inter_token_s: most seconds between its tokens.
+            first_token_s: most seconds to an attempt's first token, where its deployment does not say.
+            inter_token_s: most seconds between its tokens, where its deployment does not say.
             max_escalations: most steps up of a cascade.
             limits: what bounds completions.
 
@@ -78,12 +78,12 @@ class Completer:
         self.recorder = recorder
         self._clock = clock
         self._random = random
-        self._fleet = Fleet(snapshot, clock, random)
+        self._first_token_s = first_token_s
+        self._inter_token_s = inter_token_s
+        self._fleet = self._fleet_of(snapshot)
         self._max_escalations = max_escalations
-        self._dispatcher = Dispatcher(
-            providers, clock, random, first_token_s=first_token_s, inter_token_s=inter_token_s
-        )
-        self.grading = Grading(self._dispatcher, snapshot.state, clock, recorder)
+        self._dispatcher = Dispatcher(providers, clock, random)
+        self.grading = Grading(self._dispatcher, limits.spending, clock, recorder)
         self._ensembles = Ensembles(
             self._dispatcher, self.grading.judge, self.grading.lanes, recorder.grading, clock
         )
@@ -93,7 +93,7 @@ class Completer:
     def start(self, asked: Asked, snapshot: Snapshot, log: AttemptLog) -> Run:
         """What a request shares over its steps; with another snapshot than before, its deployments are read."""
         if self._fleet.snapshot is not snapshot:
-            self._fleet = Fleet(snapshot, self._clock, self._random)
+            self._fleet = self._fleet_of(snapshot)
         asked = self._fleet.rules[asked.decision.policy].gates.add_to(asked)
         return Run(asked, self._fleet, log, asked.chat)
 
@@ -144,6 +144,15 @@ class Completer:
             judge = self.grading.gate(run)
             answer = await answer_cascade(self._dispatcher, run, seen, gates, self._max_escalations, judge)
         return without_logprobs(answer) if quiet else answer
+
+    def _fleet_of(self, snapshot: Snapshot) -> Fleet:
+        return Fleet(
+            snapshot,
+            self._clock,
+            self._random,
+            first_token_s=self._first_token_s,
+            inter_token_s=self._inter_token_s,
+        )
 
     def _note_session(self, run: Run, answer: Answer) -> None:
         asked = run.asked

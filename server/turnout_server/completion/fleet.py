@@ -21,11 +21,12 @@ from turnout_server.completion.stated_limits import (
 )
 from turnout_server.planning.price_book import PriceBook
 from turnout_server.providers.credentials import KeySource
-from turnout_server.providers.protocol import Target
+from turnout_server.providers.protocol import DEFAULT_FIRST_TOKEN_S, DEFAULT_INTER_TOKEN_S, Target
 from turnout_server.resilience.breakers import Breakers
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.retry_budget import RetryBudget
 from turnout_server.resilience.shared_retry_budget import SharedRetryBudget, make_retry_budget
+from turnout_server.resilience.silence import Pulse
 
 # Providers whose cache takes every long prefix unasked and reports no writes.
 AUTOMATIC_CACHES = frozenset({"openai", "azure"})
@@ -41,6 +42,8 @@ class Deployment:
         rank: of the tier, 0 is the cheapest.
         account: whose quota its calls use; equal for equal providers, endpoints and credentials.
         context_window: input and output together, in provider tokens.
+        first_token_s: most seconds to a first token.
+        inter_token_s: most seconds between tokens.
         limit_scopes: names of the limits that hold for it, its account's first.
         price: key in the policy's prices; None: none.
         region: where it runs.
@@ -51,6 +54,8 @@ class Deployment:
     rank: int
     account: str
     context_window: int
+    first_token_s: float
+    inter_token_s: float
     limit_scopes: tuple[str, ...]
     price: str | None
     region: str
@@ -74,8 +79,23 @@ class Fleet:
         random: source of jitter.
     """
 
-    def __init__(self, snapshot: Snapshot, clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        clock: Clock,
+        random: Random,
+        *,
+        first_token_s: float = DEFAULT_FIRST_TOKEN_S,
+        inter_token_s: float = DEFAULT_INTER_TOKEN_S,
+    ) -> None:
         """Reads the snapshot's policy document.
+
+        Args:
+            snapshot: what to make it of.
+            clock: of breakers and budgets.
+            random: source of jitter.
+            first_token_s: most seconds to an attempt's first token, where the deployment does not say.
+            inter_token_s: most seconds between its tokens, where the deployment does not say.
 
         Raises:
             StateError: the state block has no room for so many breakers.
@@ -90,13 +110,15 @@ class Fleet:
         self.rules = read_answer_rules(document)
         keys: dict[str, KeySource] = {}
         self._deployments = {
-            entry["name"]: _read(entry, tier["name"], rank, keys, clock)
+            entry["name"]: _read(entry, tier["name"], rank, keys, clock, first_token_s, inter_token_s)
             for rank, tier in enumerate(document["tiers"])
             for entry in tier["chain"]
         }
         accounts = {name: one.account for name, one in self._deployments.items()}
         self.breakers = Breakers(snapshot.state, self.chains.values(), accounts, clock, random)
         self._retries = self._retry_budgets(document)
+        self._further = {tier: RetryBudget(clock) for tier in self.tiers}
+        self._pulses = {name: Pulse(clock, one.first_token_s) for name, one in self._deployments.items()}
 
     def __getitem__(self, name: str) -> Deployment:
         return self._deployments[name]
@@ -104,6 +126,14 @@ class Fleet:
     def retries(self, deployment: Deployment) -> RetryBudget | SharedRetryBudget:
         """The retry budget of a deployment's account."""
         return self._retries[deployment.account]
+
+    def further(self, tier: str) -> RetryBudget:
+        """The budget of attempts beyond the first, of requests in a tier, where late failures are about."""
+        return self._further[tier]
+
+    def pulse(self, name: str) -> Pulse:
+        """The life signs of a deployment."""
+        return self._pulses[name]
 
     def price(self, deployment: Deployment) -> ModelPrice | None:
         """The price in force now; None: none is known."""
@@ -161,7 +191,13 @@ class Fleet:
 
 
 def _read(
-    entry: Mapping[str, Any], tier: str, rank: int, keys: dict[str, KeySource], clock: Clock
+    entry: Mapping[str, Any],
+    tier: str,
+    rank: int,
+    keys: dict[str, KeySource],
+    clock: Clock,
+    first_token_s: float,
+    inter_token_s: float,
 ) -> Deployment:
     source = entry["credentials"]
     if source is not None and source not in keys:
@@ -179,12 +215,15 @@ def _read(
     account = " ".join(parts) if any(parts[1:]) else f"{entry['provider']} {entry['name']}"
     own = deployment_scope(entry["name"])
     scopes = (own,) if source is None else (account_scope(source), own)
+    told_first_s, told_inter_s = entry["first_token_s"], entry["inter_token_s"]
     return Deployment(
         target,
         tier,
         rank,
         account,
         entry["context_window"],
+        first_token_s if told_first_s is None else told_first_s,
+        inter_token_s if told_inter_s is None else told_inter_s,
         scopes,
         entry["price"],
         entry["region"],

@@ -34,7 +34,7 @@ from turnout_server.resilience.spend_budget import (
 )
 
 if TYPE_CHECKING:
-    from turnout_server.completion.dispatcher import Run
+    from turnout_server.completion.run import Run
 
 
 ALONE = WorkerPlace()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from turnout_server.completion.attempt import NOT_THE_CALLERS, Purpose
 from turnout_server.completion.cost import parse_usd
 from turnout_server.resilience.limits import Limit, share_of
 from turnout_server.resilience.retry_budget import CONCURRENT, SHARE
@@ -32,7 +33,7 @@ class BudgetBook:
     """Whose budget is what.
 
     Attributes:
-        named: budgets that stand under a name.
+        named: budgets that stand under a name; a policy's judge and its shadow have some, too.
         other_tenants: the budget of each tenant that has none of its own.
     """
 
@@ -48,6 +49,10 @@ class BudgetBook:
             for kind, section in ((ScopeKind.TENANT, "tenants"), (ScopeKind.POLICY, "policies"))
             for name, entry in stated.get(section, {}).items()
         }
+        for policy, section in (document.get("policies") or {}).items():
+            for purpose in NOT_THE_CALLERS:
+                if found := section.get(purpose):
+                    named[purpose_scope(policy, purpose)] = read_budget(found["budget"])
         others = stated.get("other_tenants")
         return cls(named, None if others is None else read_budget(others))
 
@@ -68,6 +73,11 @@ class BudgetBook:
             budget.day_nano_usd is not None or budget.month_nano_usd is not None
             for budget in (*self.named.values(), *others)
         )
+
+
+def purpose_scope(policy: str, purpose: Purpose) -> Scope:
+    """Whose budget a policy's calls of a purpose are on that answer nobody."""
+    return Scope(ScopeKind.PURPOSE, f"{policy} {purpose}")
 
 
 def account_scope(credentials: str) -> str:
@@ -98,7 +108,8 @@ def retry_rules_of(document: Mapping[str, Any]) -> dict[str, RetryRule]:
 
 
 def read_budget(entry: Mapping[str, Any]) -> Budget:
-    day, month = entry["usd_per_day"], entry["usd_per_month"]
+    """What one section of a resolved document states."""
+    day, month = entry["day_usd"], entry["month_usd"]
     return Budget(
         day_nano_usd=None if day is None else parse_usd(day),
         month_nano_usd=None if month is None else parse_usd(month),

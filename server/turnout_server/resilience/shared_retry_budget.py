@@ -73,8 +73,8 @@ class SharedRetryBudget:
         self._begun_ms.append(now_ms)
         return True
 
-    def end(self) -> None:
-        """A retry has ended, in whatever way."""
+    def end(self, *, spent: bool = True) -> None:
+        """A retry has ended, in whatever way; it counts from its begin, `spent` or not."""
         if not self._begun_ms:
             raise ValueError("no retry is under way")
         self._begun_ms.popleft()

@@ -41,7 +41,7 @@ def usd(nano: int) -> str:
 
 
 def a_day(nano: int, **more: Any) -> dict[str, Any]:
-    return {"budgets": {"tenants": {"acme": {"usd_per_day": usd(nano), **more}}}}
+    return {"budgets": {"tenants": {"acme": {"day_usd": usd(nano), **more}}}}
 
 
 def cost_of(outcomes: list[Outcome]) -> int:
@@ -89,9 +89,9 @@ async def test_other_tenants_have_one_each_and_those_without_a_name_one_together
     one = estimate()
     sections = {
         "budgets": {
-            "tenants": {"acme": {}, "globex": {"usd_per_month": usd(10**9)}},
-            "other_tenants": {"usd_per_day": usd(one)},
-            "policies": {"default": {"usd_per_month": usd(10**9)}},
+            "tenants": {"acme": {}, "globex": {"month_usd": usd(10**9)}},
+            "other_tenants": {"day_usd": usd(one)},
+            "policies": {"default": {"month_usd": usd(10**9)}},
         }
     }
     async with walled(tmp_path, bundle, ["ordinary.small"], sections=sections) as wall:
@@ -333,7 +333,7 @@ async def test_a_restart_remembers_what_was_spent(tmp_path: Path, bundle: Path, 
     limit = 3 * estimate()
     spent = 0
     sections = a_day(limit) | {}
-    sections["budgets"]["policies"] = {"default": {"usd_per_month": usd(10**9)}}
+    sections["budgets"]["policies"] = {"default": {"month_usd": usd(10**9)}}
     for run in range(2):
         async with walled(tmp_path, bundle, ["ordinary.small"], sections=sections, store=store) as wall:
             assert used(wall) == (spent, 0)
@@ -353,3 +353,70 @@ async def test_without_a_store_a_restart_says_that_it_forgets(tmp_path: Path, bu
         assert (await wall.ask(ask_as())).whole
     events = [event for event in read_log(log) if event["event"] == "budgets_not_restored"]
     assert [event["cause"] for event in events] == ["nothing is stored: `store` is off"]
+
+
+async def test_cancelled_calls_settle_what_they_have_cost(tmp_path: Path, bundle: Path, log: object) -> None:
+    sections = a_day(10**9) | limits({"deployment": Fault.SLOW_BODY, "in_flight": 4})
+    async with walled(tmp_path, bundle, [Fault.SLOW_BODY], sections=sections) as wall:
+        ledger = wall.upstream.ledger
+        for _ in range(2):
+            calls = [wall.stub.Complete(ask_as()) for _ in range(4)]
+            await ledger.until(lambda: ledger.in_flight == 4)
+            assert used(wall)[0] >= 4 * estimate()
+            for call in calls:
+                call.cancel()
+            await ledger.until(lambda: ledger.in_flight == 0)
+            while wall.service.port.completions.in_flight:
+                await asyncio.sleep(0.005)
+        cost = sum(counted(wall, "turnout_cost_nano_usd").values())
+        assert used(wall)[0] == cost > 0
+
+
+async def test_rates_are_exact_over_services_that_share_their_state(
+    tmp_path: Path, bundle: Path, log: object
+) -> None:
+    sections = {"budgets": {"policies": {"default": {"requests_per_minute": 7}}}}
+    async with walled(
+        tmp_path,
+        bundle,
+        ["ordinary.small"],
+        sections=sections,
+        workers=2,
+        state=tmp_path / "state",
+    ) as wall:
+        outcomes = await asyncio.gather(*(wall.ask() for _ in range(40)))
+        # One more flows in every 8.6 s.
+        assert 7 <= sum(one.whole for one in outcomes) <= 7 + max(one.seconds for one in outcomes) // 8
+
+
+async def test_judges_keep_to_accounts_limits_and_to_no_tenants_budget(
+    tmp_path: Path, bundle: Path, log: object
+) -> None:
+    """A judge that grades inline on the frontier tier, which is let in once."""
+    judge = {"judge": {"tier": "frontier", "share": 1.0, "mode": "inline", "budget": {"day_usd": 1}}}
+    sections = a_day(10 * estimate()) | limits({"deployment": "ordinary.frontier", "requests_per_minute": 1})
+    store = str(tmp_path / "outcomes.db")
+    spent = 0
+    for run in range(2):
+        async with walled(
+            tmp_path,
+            bundle,
+            ["ordinary.small"],
+            strategy="cascade",
+            policy=judge,
+            sections=sections,
+            store=store,
+        ) as wall:
+            purpose = Scope(ScopeKind.PURPOSE, "default judge")
+            assert used(wall, purpose)[0] == spent
+            for _ in range(2):
+                assert (await wall.ask(ask_as())).whole
+            assert wall.count("ordinary.frontier") == 1
+            judged = [
+                value
+                for (_, purpose_, _), value in counted(wall, "turnout_cost_nano_usd").items()
+                if purpose_ == "judge"
+            ]
+            spent += int(sum(judged))
+            assert used(wall, purpose)[0] == spent > 0
+            assert used(wall)[0] < 10 * estimate(), run

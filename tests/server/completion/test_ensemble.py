@@ -279,7 +279,7 @@ async def test_a_budget_holds_for_every_member(tmp_path: Path, bundle: Path, log
     # Estimates, of some 5 input tokens.
     cheap, dear = 1000 * 607 + 11 * 151, 1000 * 20011 + 11 * 5003
     for limit, asked in ((dear, [CHEAP]), (dear + cheap, [CHEAP, DEAR])):
-        sections = {"budgets": {"tenants": {"acme": {"usd_per_day": limit / 1e9}}}}
+        sections = {"budgets": {"tenants": {"acme": {"day_usd": limit / 1e9}}}}
         async with calm(tmp_path, bundle, [CHEAP], sections=sections) as wall:
             outcome = await wall.ask(request)
             is_whole(outcome, asked[-1])
@@ -291,7 +291,7 @@ async def test_a_budget_holds_for_every_member(tmp_path: Path, bundle: Path, log
 async def test_judges_and_shadows_are_not_on_a_tenants_budget(
     tmp_path: Path, bundle: Path, log: object
 ) -> None:
-    sections = {"budgets": {"tenants": {"acme": {"usd_per_day": 1.0}}}}
+    sections = {"budgets": {"tenants": {"acme": {"day_usd": 1.0}}}}
     policy = {**judged(mode="inline"), "shadow": {"share": 1.0}}
     async with calm(
         tmp_path, bundle, [CHEAP], FRONTIER, strategy="cascade", sections=sections, policy=policy

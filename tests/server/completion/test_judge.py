@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 from turnout.v1 import completion_pb2 as contract
 from turnout.v1.completion_pb2 import CompleteRequest
-from turnout_server.completion.answer_rules import scope_of
 from turnout_server.completion.attempt import AttemptResult, Purpose
 from turnout_server.completion.sampling import is_drawn
-from turnout_server.resilience.clock import SystemClock
-from turnout_server.resilience.spend_budget import Budget, Spending
+from turnout_server.completion.stated_limits import purpose_scope
 
 from tests.faults import Answer, Fault, Moment
 from tests.faults.answer import Usage
@@ -128,7 +126,7 @@ async def test_a_full_queue_drops_and_counts(tmp_path: Path, bundle: Path, log: 
 
 async def test_a_spent_budget_asks_nobody(tmp_path: Path, bundle: Path, log: object) -> None:
     """An answer costs some 0.02 dollars and is estimated at a little more: 0.05 hold two and not a third."""
-    sections = judged(budget={"usd_per_day": 0.05})
+    sections = judged(budget={"day_usd": 0.05})
     async with calm(tmp_path, bundle, [CHEAP], FRONTIER, policy=sections) as wall:
         dear = replace(mark(5), usage=Usage(output_text=1000))
         wall.upstream.play(JUDGE, answer=dear)
@@ -139,16 +137,12 @@ async def test_a_spent_budget_asks_nobody(tmp_path: Path, bundle: Path, log: obj
         assert counted(wall, "turnout_judge_no_verdicts") == {("budget",): 2}
         spent = counted(wall, "turnout_cost_nano_usd")[JUDGE, "judge", "served"]
         assert spent == 2 * (12 * 5003 + 1000 * 20011)
-        spending = Spending(
-            wall.service.router.snapshot.state,
-            {scope_of("default", Purpose.JUDGE): Budget(day_nano_usd=50_000_000)},
-            SystemClock(),
-        )
-        assert spending.used_nano_usd(scope_of("default", Purpose.JUDGE))[0] == spent
+        scope = purpose_scope("default", Purpose.JUDGE)
+        assert wall.service.limits.spending.used_nano_usd(scope)[0] == spent
 
 
 async def test_workers_share_a_budget(tmp_path: Path, bundle: Path, log: object) -> None:
-    sections = judged(budget={"usd_per_day": 0.05})
+    sections = judged(budget={"day_usd": 0.05})
     async with calm(
         tmp_path, bundle, [CHEAP], FRONTIER, policy=sections, workers=2, state=tmp_path / "state"
     ) as wall:
@@ -176,7 +170,7 @@ async def test_a_replay_is_not_judged_again(tmp_path: Path, bundle: Path, log: o
 
 
 async def test_without_money_for_one_call_there_is_none(tmp_path: Path, bundle: Path, log: object) -> None:
-    sections = judged(budget={"usd_per_month": 0.001})
+    sections = judged(budget={"month_usd": 0.001})
     async with calm(tmp_path, bundle, [CHEAP], FRONTIER, policy=sections) as wall:
         for _ in range(3):
             is_whole(await wall.ask(), CHEAP)

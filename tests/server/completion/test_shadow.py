@@ -212,7 +212,7 @@ async def test_a_closed_breaker_is_left_to_those_who_wait(tmp_path: Path, bundle
 
 
 async def test_a_shadow_has_a_budget_of_its_own(tmp_path: Path, bundle: Path, log: object) -> None:
-    async with calm(tmp_path, bundle, [CHEAP], policy=shadowed(budget={"usd_per_day": 0.001})) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], policy=shadowed(budget={"day_usd": 0.001})) as wall:
         is_whole(await wall.ask(), CHEAP)
         await settled(wall)
         assert wall.count(DEAR) == 0

@@ -242,9 +242,9 @@ async def walled(
     retry_after_s: float = 1.0,
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
+    sections: Mapping[str, Any] | None = None,
     policy: Mapping[str, Any] | None = None,
     workers: int = 1,
-    sections: Mapping[str, Any] | None = None,
     **knobs: Any,
 ) -> AsyncIterator[Wall]:
     """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file.
