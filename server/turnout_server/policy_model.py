@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from turnout_server.budget_model import Budgets, ProviderLimits
+from turnout_server.gate_model import Gates
+from turnout_server.grading_model import Ensemble, Judge, Shadow
 from turnout_server.policy_types import (
     CacheLifetimeName,
     CallerKey,
@@ -352,10 +355,20 @@ class Policy(Section):
         default=0.0,
         description="Share of traffic, 0 to 0.5, that always gets the top tier, as the quality baseline.",
     )
+    gates: Gates = Field(
+        default_factory=Gates, description="What answers must hold; left out: what each request says itself."
+    )
+    judge: Judge | None = Field(default=None, description="A model that grades answers; null: none.")
+    shadow: Shadow | None = Field(
+        default=None, description="Answers that are also asked of a higher tier; null: none."
+    )
+    ensemble: Ensemble = Field(
+        default_factory=Ensemble, description="How `ensemble` is carried out; left out: the defaults."
+    )
 
 
 class PolicyFile(Section):
-    """Everything that an operator says about routing: prices, tiers, buckets and policies."""
+    """Everything that an operator says about routing: prices, tiers, buckets, policies, budgets and limits."""
 
     version: Literal[1] = Field(description="Version of the file's format: 1.")
     default_policy: Name = Field(
@@ -370,4 +383,12 @@ class PolicyFile(Section):
     )
     policies: Annotated[dict[Name, Policy], Field(min_length=1, max_length=MAX_POLICIES)] = Field(
         description="Policies by name; 1 to 256."
+    )
+    budgets: Budgets = Field(
+        default_factory=Budgets,
+        description="What tenants and policies may use; left out: as much as they like.",
+    )
+    provider_limits: ProviderLimits = Field(
+        default_factory=ProviderLimits,
+        description="What is sent to providers' accounts at most; left out: as much as comes.",
     )

@@ -206,6 +206,20 @@ policies:
         },
         "explore": 0.0,
         "control_share": 0.0,
+        "gates": {
+            "skip": [],
+            "confidence": {"default": None, "tasks": {}},
+            "required": {"forms": [], "keywords": [], "forbidden": [], "pattern": None, "min_chars": 0},
+        },
+        "judge": None,
+        "shadow": None,
+        "ensemble": {
+            "members": None,
+            "chooser": None,
+            "share": 0.1,
+            "otherwise": "cascade",
+            "timeout_s": 60.0,
+        },
     }
 
 

@@ -76,18 +76,18 @@ class Caller:
             _raise_blocked(answer)
         except UpstreamError as error:
             pulse.end(number)
-            run.fleet.breakers.fail(permit, error.kind, error.retry_after_s)
             attempt.fail(error, run.log.now_ns(), run.input_tokens)
+            run.access.fail(permit, error.kind, error.retry_after_s)
             return attempt
         except BaseException:
             # The caller went away, in whatever way: the stream is closed, which aborts the socket.
             pulse.end(number)
-            run.fleet.breakers.release(permit)
             attempt.cancel(run.log.now_ns(), run.input_tokens)
+            run.access.release(permit)
             raise
         pulse.end(number, whole=True)
-        run.fleet.breakers.succeed(permit)
         attempt.succeed(answer, run.log.now_ns(), run.input_tokens)
+        run.access.succeed(permit)
         return Answer(answer, attempt)
 
     async def _read(

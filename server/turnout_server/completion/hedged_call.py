@@ -177,6 +177,6 @@ class HedgedCall:
 
     def _drop(self, call: Call) -> None:
         """A call that is not made."""
-        self._run.fleet.breakers.release(call.permit)
+        self._run.access.release(call.permit)
         if call.place is not None:
             call.place.end(spent=False)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from turnout_server.completion.access import Access
 from turnout_server.completion.asked import Asked
 from turnout_server.completion.attempts import Attempt, AttemptLog
 from turnout_server.completion.fleet import Fleet
@@ -52,6 +53,18 @@ class Run:
     chat: ChatRequest
     _chains: dict[str, Sequence[str]] = field(default_factory=dict)
     _input_tokens: int | None = None
+    _access: Access | None = None
+
+    @property
+    def access(self) -> Access:
+        """Which deployments it may call now; unless it was told otherwise, by their breakers alone."""
+        if self._access is None:
+            self._access = Access(self.fleet, self.log, self.fleet.clock, self.fleet.random)
+        return self._access
+
+    @access.setter
+    def access(self, access: Access) -> None:
+        self._access = access
 
     @property
     def attempts_left(self) -> int:

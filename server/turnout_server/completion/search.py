@@ -97,7 +97,7 @@ class Search:
         self._purpose = purpose
         self._listener = listener
         self._lower = lower
-        self._breakers = run.fleet.breakers
+        self._breakers = run.access
         self._clock = means.clock
         self._first = len(run.log.attempts)
         self._further = FurtherAttempts(run.fleet, tier)
@@ -109,7 +109,12 @@ class Search:
         run = self._run
         if not run.asked.deadline.allows(LEAST_ATTEMPT_S, self._clock):
             raise DeadlinePassedError("no time is left for an attempt")
-        permit = self._breakers.pick(self._further.by_pulse(self._first_chains()))
+        permit = await self._breakers.pick_first(
+            self._further.by_pulse(self._first_chains()),
+            lambda: self._further.by_pulse(self._all_chains()),
+            run.asked.deadline.left_s(self._clock),
+            self._means.sleep,
+        )
         if permit is None:
             raise self._unavailable(None)
         step = Step(permit)

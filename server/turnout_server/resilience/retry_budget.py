@@ -9,6 +9,7 @@ own requests, the 20% holds over all of them.
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
 from turnout_server.resilience.clock import Clock
 
@@ -87,12 +88,19 @@ class RetryBudget:
             self._ended.add()
 
 
+class Endable(Protocol):
+    """A budget whose places are given back."""
+
+    def end(self, *, spent: bool = True) -> None:
+        """See `RetryBudget.end`."""
+
+
 class Place:
     """A place in a budget, held from `begin` until it is given back, once."""
 
-    def __init__(self, budget: RetryBudget) -> None:
+    def __init__(self, budget: Endable) -> None:
         """Holds what `budget.begin` has given."""
-        self._budget: RetryBudget | None = budget
+        self._budget: Endable | None = budget
 
     def end(self, *, spent: bool = True) -> None:
         """Gives it back; the second time nothing happens. See `RetryBudget.end`."""

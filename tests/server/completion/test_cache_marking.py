@@ -119,9 +119,7 @@ async def sent(
     folder: Path, bundle: Path, wire: Wire, request: CompleteRequest, **cache: Any
 ) -> dict[str, Any]:
     """The body that the upstream sees."""
-    async with walled(
-        folder, bundle, ["ordinary.small"], wire=wire, sections={"prompt_cache": cache}
-    ) as wall:
+    async with walled(folder, bundle, ["ordinary.small"], wire=wire, policy={"prompt_cache": cache}) as wall:
         outcome = await wall.ask(request)
         assert outcome.whole, (outcome.code, outcome.reason, outcome.metadata)
         [seen] = wall.upstream.ledger.of("ordinary.small")

@@ -71,7 +71,7 @@ async def test_a_blocked_request_is_shown_to_others_where_the_policy_asks(
     tmp_path: Path, bundle: Path, log: object
 ) -> None:
     async with walled(
-        tmp_path, bundle, [Fault.CONTENT_POLICY, BACKUP], sections={"content_policy_failover": True}
+        tmp_path, bundle, [Fault.CONTENT_POLICY, BACKUP], policy={"content_policy_failover": True}
     ) as wall:
         outcome = await wall.ask()
         is_whole(outcome, BACKUP)
@@ -240,7 +240,7 @@ async def test_a_session_stays_in_a_dearer_tier_while_its_cache_makes_that_cheap
     """The frontier reports cached tokens; the next turn, which `small` could answer, goes where it is cheaper."""
     fault = Fault.ACCOUNTING
     sections = {"sessions": {"mode": "keep_while_warm"}}
-    async with walled(tmp_path, bundle, ["ordinary.small"], [fault], sections=sections) as wall:
+    async with walled(tmp_path, bundle, ["ordinary.small"], [fault], policy=sections) as wall:
         path = tmp_path / "wall.yaml"
         document = json.loads(path.read_text())
         # Fresh input costs little more here than below, and cached input less.

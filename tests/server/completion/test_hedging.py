@@ -88,7 +88,7 @@ class World:
     def __init__(self, bundle: Path, course: Callable[[str], Course], sections: Mapping[str, Any]) -> None:
         self.clock = FakeClock()
         self.random = Random(5)
-        document = policy_of("http://127.0.0.1:9", TIERS, Wire.OPENAI, sections=sections)
+        document = policy_of("http://127.0.0.1:9", TIERS, Wire.OPENAI, policy=sections)
         self.engine = Engine.load(bundle, resolve(parse_policy(json.dumps(document), "hedged")))
         self.fleet = Fleet(self.engine.snapshot, self.clock, self.random)
         self.provider = Paced(self.clock, course)
@@ -330,7 +330,7 @@ async def test_hedged_over_sockets(
         bundle,
         [Fault.SLOW_FIRST_TOKEN, BACKUP],
         strategy=strategy,
-        sections=hedging,
+        policy=hedging,
         first_token_s=10.0,
     ) as wall:
         outcome = await wall.ask(stream=stream)
@@ -366,7 +366,7 @@ async def test_hedged_over_sockets(
 async def test_a_caller_who_leaves_ends_both(tmp_path: Path, bundle: Path, log: object) -> None:
     hedging = {"hedging": {"enabled": True, "delay_s": 0.05, "share": 0.2}}
     async with walled(
-        tmp_path, bundle, [Fault.SILENCE, "silence.2"], sections=hedging, first_token_s=30.0
+        tmp_path, bundle, [Fault.SILENCE, "silence.2"], policy=hedging, first_token_s=30.0
     ) as wall:
         call = wall.stub.Complete(contract.CompleteRequest(prompt="Where?"))
         ledger = wall.upstream.ledger

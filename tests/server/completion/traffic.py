@@ -162,7 +162,7 @@ def run_traffic(
         sections: more of the policy's.
     """
     clock, random = FakeClock(), Random(7)
-    document: dict[str, Any] = policy_of("http://127.0.0.1:9", tiers, Wire.OPENAI, sections=sections)
+    document: dict[str, Any] = policy_of("http://127.0.0.1:9", tiers, Wire.OPENAI, policy=sections)
     for tier in document["tiers"]:
         for entry in tier["chain"]:
             # Accounts of their own: each deployment fails for itself.
