@@ -15,6 +15,7 @@ import typer
 
 from turnout_server import (
     bucket_commands,
+    collect_commands,
     evaluation_commands,
     invoice_commands,
     price_commands,
@@ -42,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 register_training(app)
+collect_commands.register(app)
 
 app.add_typer(price_commands.app)
 app.add_typer(store_commands.app)
