@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Iterator, Sequence
 
+from turnout_server.grading_checks import check_grading
 from turnout_server.planning.price_table import shipped_table
 from turnout_server.policy_defects import Defect, Location, format_path, show, suggest
 from turnout_server.policy_model import (
@@ -106,6 +107,7 @@ class _Check:
         )
         for i, rule in enumerate(policy.rules):
             yield from self.check_rule((*path, "rules", i, "then"), rule)
+        yield from check_grading(path, policy, self.file.tiers)
 
     def check_bars(self, path: Location, bars: Bars) -> Iterator[Defect]:
         for tier in bars.tiers:

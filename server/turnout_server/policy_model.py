@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from turnout_server.gate_model import Gates
+from turnout_server.grading_model import Ensemble, Judge, Shadow
 from turnout_server.policy_types import (
     CallerKey,
     Credentials,
@@ -283,6 +285,16 @@ class Policy(Section):
     control_share: Annotated[float, Field(ge=0, le=0.5)] = Field(
         default=0.0,
         description="Share of traffic, 0 to 0.5, that always gets the top tier, as the quality baseline.",
+    )
+    gates: Gates = Field(
+        default_factory=Gates, description="What answers must hold; left out: what each request says itself."
+    )
+    judge: Judge | None = Field(default=None, description="A model that grades answers; null: none.")
+    shadow: Shadow | None = Field(
+        default=None, description="Answers that are also asked of a higher tier; null: none."
+    )
+    ensemble: Ensemble = Field(
+        default_factory=Ensemble, description="How `ensemble` is carried out; left out: the defaults."
     )
 
 

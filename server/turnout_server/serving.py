@@ -25,6 +25,9 @@ from turnout_server.resilience.clock import SystemClock
 from turnout_server.routing import Router, revisions_of
 from turnout_server.settings import Settings
 
+# Most time after the drain for judges and shadows; what is left then is cancelled.
+MAX_ASIDE_DRAIN_S = 5.0
+
 
 class Service:
     """The parts of one process, put together."""
@@ -79,7 +82,8 @@ class Service:
         return self.metrics.sums()
 
     async def close(self) -> None:
-        """Closes the connections to providers, and writes what the store still holds."""
+        """Ends what no caller waits for, closes the connections to providers, and writes what the store still holds."""
+        await self.completer.grading.drain(0)
         await self._transport.close()
         if self.store is not None:
             await asyncio.to_thread(self.store.close)
@@ -126,6 +130,7 @@ class Service:
             await stop.wait()
             log.info("draining_started", in_flight=self.port.admission.in_flight)
             await self.port.drain()
+            await self.completer.grading.drain(min(self.settings.drain_s, MAX_ASIDE_DRAIN_S))
         log.info("serving_stopped")
 
 

@@ -197,6 +197,20 @@ policies:
         "limits": {"max_request_tokens": None, "budget_spent_ceiling": None, "least_time_ms": 2.0},
         "explore": 0.0,
         "control_share": 0.0,
+        "gates": {
+            "skip": [],
+            "confidence": {"default": None, "tasks": {}},
+            "required": {"forms": [], "keywords": [], "forbidden": [], "pattern": None, "min_chars": 0},
+        },
+        "judge": None,
+        "shadow": None,
+        "ensemble": {
+            "members": None,
+            "chooser": None,
+            "share": 0.1,
+            "otherwise": "cascade",
+            "timeout_s": 60.0,
+        },
     }
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from turnout_fastpath import Decision, ReasonKind, Snapshot
 
+from turnout_server.completion.answer_rules import read_answer_rules
+from turnout_server.completion.asked import Asked
 from turnout_server.completion.cost import ModelPrice
 from turnout_server.planning.price_book import PriceBook
 from turnout_server.providers.credentials import KeySource
@@ -33,6 +35,7 @@ class Deployment:
         account: whose quota its calls use; equal for equal providers, endpoints and credentials.
         context_window: input and output together, in provider tokens.
         price: key in the policy's prices; None: none.
+        region: where it runs.
     """
 
     target: Target
@@ -41,6 +44,7 @@ class Deployment:
     account: str
     context_window: int
     price: str | None
+    region: str
 
     @property
     def has_automatic_cache(self) -> bool:
@@ -54,7 +58,9 @@ class Fleet:
     Attributes:
         snapshot: what it was made of.
         tiers: names, the cheapest first.
+        chains: names of each tier's deployments, the first choice first.
         breakers: over the snapshot's state block.
+        rules: what each policy says of answers.
     """
 
     def __init__(self, snapshot: Snapshot, clock: Clock, random: Random) -> None:
@@ -69,6 +75,8 @@ class Fleet:
         self._policies: Mapping[str, Any] = document["policies"]
         self._prices = PriceBook(document["prices"])
         self.tiers = [tier["name"] for tier in document["tiers"]]
+        self.chains = {tier["name"]: [entry["name"] for entry in tier["chain"]] for tier in document["tiers"]}
+        self.rules = read_answer_rules(document)
         keys: dict[str, KeySource] = {}
         self._deployments = {
             entry["name"]: _read(entry, tier["name"], rank, keys, clock)
@@ -76,8 +84,7 @@ class Fleet:
             for entry in tier["chain"]
         }
         accounts = {name: one.account for name, one in self._deployments.items()}
-        chains = [[entry["name"] for entry in tier["chain"]] for tier in document["tiers"]]
-        self.breakers = Breakers(snapshot.state, chains, accounts, clock, random)
+        self.breakers = Breakers(snapshot.state, self.chains.values(), accounts, clock, random)
         self._retries = {account: RetryBudget(clock) for account in accounts.values()}
 
     def __getitem__(self, name: str) -> Deployment:
@@ -105,14 +112,29 @@ class Fleet:
             min_tier: the caller's least tier, empty for none.
             max_tier: the caller's greatest tier, empty for none.
         """
-        policy = self._policies[decision.policy]
-        matched = {reason.id for reason in decision.reasons if reason.kind is ReasonKind.RULE}
-        acts = [rule["then"] for rule in policy["rules"] if rule["name"] in matched]
+        policy, acts = self._policies[decision.policy], self._acts(decision)
         floors = [min_tier, policy["min_tier"], *(then["floor"] for then in acts)]
         ceilings = [max_tier, policy["max_tier"], *(then["ceiling"] for then in acts)]
         low = max((self.tiers.index(name) for name in floors if name), default=0)
         high = min((self.tiers.index(name) for name in ceilings if name), default=len(self.tiers) - 1)
         return low, high
+
+    def may_see(self, asked: Asked, name: str) -> bool:
+        """True if neither the caller nor a rule that matched keeps the request from a deployment, whatever its tier."""
+        region = self[name].region
+        acts = self._acts(asked.decision)
+        return (
+            (not asked.allowed_deployments or name in asked.allowed_deployments)
+            and (not asked.allowed_regions or region in asked.allowed_regions)
+            and not any(
+                name in then["forbid_deployments"] or region in then["forbid_regions"] for then in acts
+            )
+        )
+
+    def _acts(self, decision: Decision) -> list[Mapping[str, Any]]:
+        """What the rules do that matched."""
+        matched = {reason.id for reason in decision.reasons if reason.kind is ReasonKind.RULE}
+        return [rule["then"] for rule in self._policies[decision.policy]["rules"] if rule["name"] in matched]
 
 
 def _read(
@@ -132,4 +154,4 @@ def _read(
     parts: Sequence[str] = (entry["provider"], entry["endpoint"] or "", source or "")
     # A provider that has neither address nor key has no accounts: each deployment stands for itself.
     account = " ".join(parts) if any(parts[1:]) else f"{entry['provider']} {entry['name']}"
-    return Deployment(target, tier, rank, account, entry["context_window"], entry["price"])
+    return Deployment(target, tier, rank, account, entry["context_window"], entry["price"], entry["region"])

@@ -7,7 +7,6 @@ from turnout.v1.error_reason_pb2 import ErrorReason
 from turnout.v1.routing_pb2 import RouteResponse
 
 from turnout_server.completion.attempts import Attempt, AttemptLog
-from turnout_server.completion.completer import EnsembleUnavailableError
 from turnout_server.completion.failures import (
     AnswerCutError,
     BudgetExhaustedError,
@@ -107,8 +106,6 @@ def _describe_own(error: Exception) -> Failure:
                 },
                 retry_after_s=exhausted.retry_after_s,
             )
-        case EnsembleUnavailableError():
-            return _invalid("strategy", "STRATEGY_ENSEMBLE", "STRATEGY_SINGLE or STRATEGY_CASCADE")
         case IdempotencyConflictError():
             return Failure(
                 ErrorReason.ERROR_REASON_IDEMPOTENCY_CONFLICT,

@@ -173,6 +173,51 @@ UNPRICED = Family(
     "turnout_unpriced_attempts", "Upstream calls of whose cost some part is not known.", ("deployment",)
 )
 GATES = Family("turnout_gates", "What gates said of answers.", ("gate", "verdict", "reason"))
+GATE_ESCALATIONS = Family(
+    "turnout_gate_escalations",
+    "Answers that a higher tier's replaced, by their tier and the gate that rejected them.",
+    ("tier", "gate"),
+)
+FAST_TIER = Family(
+    "turnout_fast_tier_completions",
+    "Completions decided to the lowest tier that their policy permits, whose answer was kept or replaced for a gate's "
+    "sake. Replaced divided by all: the fallback rate.",
+    ("policy", "outcome"),
+)
+JUDGED = Family(
+    "turnout_judged",
+    "Answers that a judge graded after the gates had accepted them: sufficient or insufficient.",
+    ("tier", "mode", "verdict"),
+)
+JUDGE_DISAGREEMENTS = Family(
+    "turnout_judge_disagreements",
+    "Verdicts of a judge against what else is known: gates accepted what it finds insufficient, or its own verdict on "
+    "two answers changed with their order.",
+    ("with",),
+)
+JUDGE_NO_VERDICTS = Family(
+    "turnout_judge_no_verdicts", "Times that a judge was to be asked and there is no verdict.", ("cause",)
+)
+ASIDES_LOST = Family(
+    "turnout_asides_lost",
+    "Judge and shadow work that was drawn and not done, by what it was for.",
+    ("purpose", "cause"),
+)
+SHADOW_AGREEMENTS = Family(
+    "turnout_shadow_agreements",
+    "Served answers beside their shadows': exact, structural or none.",
+    ("tier", "shadow_tier", "agreement"),
+)
+SHADOW_PREFERENCES = Family(
+    "turnout_shadow_preferences",
+    "Which of a served answer and its shadow's a judge prefers, asked in both orders: served, shadow or neither.",
+    ("tier", "shadow_tier", "preferred"),
+)
+ENSEMBLES = Family(
+    "turnout_ensembles",
+    "Ensembles by what picked, and the tier whose answer was picked.",
+    ("chooser", "tier"),
+)
 COMPLETIONS_IN_FLIGHT = Family(
     "turnout_completions_in_flight", "Completions that are admitted and not yet answered.", is_gauge=True
 )
@@ -203,6 +248,15 @@ FAMILIES = (
     COST_NANO,
     UNPRICED,
     GATES,
+    GATE_ESCALATIONS,
+    FAST_TIER,
+    JUDGED,
+    JUDGE_DISAGREEMENTS,
+    JUDGE_NO_VERDICTS,
+    ASIDES_LOST,
+    SHADOW_AGREEMENTS,
+    SHADOW_PREFERENCES,
+    ENSEMBLES,
     COMPLETIONS_IN_FLIGHT,
 )
 

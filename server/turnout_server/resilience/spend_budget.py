@@ -37,10 +37,12 @@ class ScopeKind(StrEnum):
 
     TENANT = "tenant"
     POLICY = "policy"
+    PURPOSE = "purpose"
+    """Calls of a policy that answer nobody, such as its judge's."""
 
 
 class Scope(NamedTuple):
-    """A tenant or a policy, by name."""
+    """A tenant, a policy or a purpose, by name."""
 
     kind: ScopeKind
     name: str
