@@ -5,6 +5,7 @@ Each command imports what it needs: `turnout --help` reads neither the engine no
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import sys
 from collections.abc import Callable
@@ -235,7 +236,8 @@ def print_config(
 def _without_main_port(settings: Settings) -> Settings:
     if settings.decision_port is None:
         _fail(["--decision-only: the decision port is off (limit: a TCP port)"], MISUSED)
-    return settings
+    # A sidecar stores only where it is told to: the usual place is the service's, and a store costs memory and time.
+    return dataclasses.replace(settings, store="off") if settings.store == "auto" else settings
 
 
 def _settings(options: dict[str, Any]) -> LoadedSettings:

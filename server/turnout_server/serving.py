@@ -15,11 +15,14 @@ from turnout_server.completion.recording import Recorder
 from turnout_server.doors.server import MainPort
 from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
 from turnout_server.observability.logs import get_logger
-from turnout_server.observability.metrics import Metrics, Sums
+from turnout_server.observability.metrics import Metrics, Sums, add_up
 from turnout_server.providers.aiohttp_transport import AiohttpTransport
 from turnout_server.providers.registry import create_providers
+from turnout_server.quality.route_recorder import RouteRecorder
 from turnout_server.quality.store.place import find_place
-from turnout_server.quality.store.store import OutcomeStore
+from turnout_server.quality.store.redaction import redact
+from turnout_server.quality.store.store import Options, OutcomeStore
+from turnout_server.quality.store.store_sums import store_sums
 from turnout_server.reloading import ConfigurationError, Reloader, Source
 from turnout_server.resilience.clock import SystemClock
 from turnout_server.routing import Router, revisions_of
@@ -59,7 +62,7 @@ class Service:
             self.router.offer_to(self.challenger)
         self._transport = AiohttpTransport()
         place = find_place(settings.store)
-        self.store = None if place is None else OutcomeStore(place)
+        self.store = None if place is None else OutcomeStore(place, Options(redact=redact))
         try:
             self.completer = Completer(
                 snapshot,
@@ -73,13 +76,22 @@ class Service:
             )
         except StateError as error:
             raise StartError(str(error)) from error
+        recorder = None
+        if self.store is not None:
+            recorder = RouteRecorder(self.store, self.router, settings.store_sample)
         self.port = MainPort(
-            settings, self.router, self.metrics, completer=self.completer, shares_port=shares_port
+            settings,
+            self.router,
+            self.metrics,
+            completer=self.completer,
+            recorder=recorder,
+            shares_port=shares_port,
         )
 
     def sums(self) -> Sums:
         """Everything that is counted. May be called on any thread."""
-        return self.metrics.sums()
+        sums = self.metrics.sums()
+        return sums if self.store is None else add_up([sums, store_sums(self.store.counters)])
 
     async def close(self) -> None:
         """Ends what no caller waits for, closes the connections to providers, and writes what the store still holds."""

@@ -221,6 +221,24 @@ ENSEMBLES = Family(
 COMPLETIONS_IN_FLIGHT = Family(
     "turnout_completions_in_flight", "Completions that are admitted and not yet answered.", is_gauge=True
 )
+STORE_ROWS = Family(
+    "turnout_store_rows",
+    "Rows of the outcome store by table: written, dropped since the queue was full, or rejected as they cannot be stored.",
+    ("table", "result"),
+)
+STORE_COSTS = Family(
+    "turnout_store_costs",
+    "Costs that did not go their way: lost for good, refused by the database and set aside, or recovered of a process "
+    "that ended.",
+    ("result",),
+)
+STORE_FAILURES = Family(
+    "turnout_store_failures", "Batches of the outcome store that could not be written and are tried again."
+)
+STORE_DROPPED_IN_RING = Family(
+    "turnout_store_ring_dropped",
+    "Decisions of the decision port whose detail found its ring full; their counts are kept.",
+)
 FAMILIES = (
     STARTED,
     HANDLED,
@@ -258,6 +276,10 @@ FAMILIES = (
     SHADOW_PREFERENCES,
     ENSEMBLES,
     COMPLETIONS_IN_FLIGHT,
+    STORE_ROWS,
+    STORE_COSTS,
+    STORE_FAILURES,
+    STORE_DROPPED_IN_RING,
 )
 
 

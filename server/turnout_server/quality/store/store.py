@@ -8,7 +8,6 @@ the counts since its last batch, a fraction of a second, and no cost.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 import uuid
@@ -34,6 +33,7 @@ from turnout_server.quality.store.records import (
     GateRecord,
     ScoreRecord,
 )
+from turnout_server.quality.store.sampling import is_drawn
 from turnout_server.quality.store.schema import ATTEMPTS, COMPARISONS, COSTS, DECISIONS, GATES, SCORES
 
 MAX_RETRY_S = 30.0
@@ -75,6 +75,7 @@ class Counters:
         costs_lost: costs that could neither be kept in the journal nor in memory.
         nano_lost: their sum in nano-dollars, as far as it is known.
         costs_recovered: costs taken in from a process that ended.
+        costs_refused: costs that the database refuses, set aside in files beside the journal.
     """
 
     written: dict[str, int] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class Counters:
     costs_lost: int = 0
     nano_lost: int = 0
     costs_recovered: int = 0
+    costs_refused: int = 0
 
 
 class OutcomeStore:
@@ -133,22 +135,29 @@ class OutcomeStore:
 
     def keeps_detail(self, decision_id: str) -> bool:
         """Whether the detail of a decision is kept."""
-        share = self._options.detail_share
-        if share >= 1:
-            return True
-        digest = hashlib.blake2b(decision_id.encode("utf-8", "replace"), digest_size=7).digest()
-        return int.from_bytes(digest) < share * 2**56
+        return is_drawn(decision_id, self._options.detail_share)
 
     def record_decision(self, record: DecisionRecord) -> None:
         """Counts a decision, and keeps its detail if its share is drawn."""
+        self.count_decisions(record.at_ms, record.policy, record.tier, record.status)
+        if self.keeps_detail(record.decision_id):
+            self.keep_decision(record)
+
+    def count_decisions(self, at_ms: int, policy: str, tier: str, status: str, decisions: int = 1) -> None:
+        """Counts decisions whose detail may be kept or not."""
         try:
-            key = rows.count_key(record)
+            key = rows.count_key(at_ms, policy, tier, status)
             with self._lock:
-                self._counts[key] = self._counts.get(key, 0) + 1
+                self._counts[key] = self._counts.get(key, 0) + decisions
+        except Exception as error:
+            self._reject(DECISIONS, error)
+
+    def keep_decision(self, record: DecisionRecord) -> None:
+        """Keeps the detail of a decision that is counted elsewhere."""
+        try:
             if self._options.redact is None and (record.prompt is not None or record.answer is not None):
                 record = replace(record, prompt=None, answer=None)
-            if self.keeps_detail(record.decision_id):
-                self._put(DECISIONS, [rows.decision_row(record)])
+            self._put(DECISIONS, [rows.decision_row(record)])
         except Exception as error:
             self._reject(DECISIONS, error)
 
