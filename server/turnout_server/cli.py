@@ -18,6 +18,7 @@ from turnout_server import (
     bucket_commands,
     collect_commands,
     evaluation_commands,
+    export_commands,
     invoice_commands,
     price_commands,
     promotion_commands,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 register_training(app)
 collect_commands.register(app)
+export_commands.register(app)
 
 app.add_typer(price_commands.app)
 app.add_typer(store_commands.app)

@@ -197,6 +197,7 @@ policies:
         "limits": {"max_request_tokens": None, "budget_spent_ceiling": None, "least_time_ms": 2.0},
         "explore": 0.0,
         "control_share": 0.0,
+        "record": {"text": False, "features": False},
         "gates": {
             "skip": [],
             "confidence": {"default": None, "tasks": {}},

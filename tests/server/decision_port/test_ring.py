@@ -43,19 +43,8 @@ RING = Path(port_module.__file__).parent
 @pytest.mark.parametrize("optimise", ["-O1", "-O3"])
 def test_the_ring_itself(tmp_path: Path, optimise: str) -> None:
     program = tmp_path / "ring_race"
-    build = [
-        "cc",
-        optimise,
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-pthread",
-        f"-I{RING}",
-        HERE / "ring_race.c",
-        "-o",
-        program,
-    ]
-    subprocess.run(build, check=True)
+    flags = [optimise, "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{RING}"]
+    subprocess.run(["cc", *flags, str(HERE / "ring_race.c"), "-o", str(program)], check=True)
     done = subprocess.run([program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -171,7 +160,7 @@ async def test_text_and_features_are_kept_as_the_policy_says(keeping: Settings, 
                 (2, "Yes."),
                 (1, "Write to joe@example.com, please."),
             ):
-                message.messages.add(role=role, content=text)  # type: ignore[arg-type]
+                message.messages.add(role=role, content=text)
             answer = await recorded.running.stub.Route(message)
             rows, _ = recorded.read()
             row = rows[answer.decision_id]
