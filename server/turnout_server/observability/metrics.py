@@ -235,6 +235,12 @@ STORE_COSTS = Family(
 STORE_FAILURES = Family(
     "turnout_store_failures", "Batches of the outcome store that could not be written and are tried again."
 )
+STORE_REFUSED_FILES = Family(
+    "turnout_store_refused_files",
+    "Files of costs that the database refused, and damaged journals, that wait for `turnout store reread`; above 0 is an "
+    "alarm. Processes with one store add up.",
+    is_gauge=True,
+)
 STORE_DROPPED_IN_RING = Family(
     "turnout_store_ring_dropped",
     "Decisions of the decision port whose detail found its ring full; their counts are kept.",
@@ -279,6 +285,7 @@ FAMILIES = (
     STORE_ROWS,
     STORE_COSTS,
     STORE_FAILURES,
+    STORE_REFUSED_FILES,
     STORE_DROPPED_IN_RING,
 )
 

@@ -6,6 +6,7 @@ from turnout_server.observability.metrics import (
     STORE_COSTS,
     STORE_DROPPED_IN_RING,
     STORE_FAILURES,
+    STORE_REFUSED_FILES,
     STORE_ROWS,
     Labels,
     Sums,
@@ -33,6 +34,7 @@ def store_sums(counters: Counters, *, dropped_in_rings: int = 0) -> Sums:
         "recovered": counters.costs_recovered,
     }
     rows += [(STORE_COSTS.name, (what,), [count]) for what, count in costs.items()]
+    rows.append((STORE_REFUSED_FILES.name, (), [counters.refused_files]))
     rows.append((STORE_FAILURES.name, (), [counters.failures]))
     rows.append((STORE_DROPPED_IN_RING.name, (), [dropped_in_rings]))
     return Sums(rows)
