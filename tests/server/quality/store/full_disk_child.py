@@ -23,8 +23,8 @@ from turnout_server.quality.store.store import Options, OutcomeStore
 
 from tests.server.quality.store.examples import PRICE, attempt, cost, decision
 
-# Some 6 MiB: more than a journal's file, which is all that is reserved.
-COSTS_WHEN_FULL = 15_000
+# Some 3 MiB: more than a journal's file, which is all that is reserved.
+COSTS_WHEN_FULL = 8_000
 NEW_USER, NEW_MOUNTS = 0x10000000, 0x00020000
 
 
