@@ -19,6 +19,7 @@ from turnout_server import (
     collect_commands,
     evaluation_commands,
     export_commands,
+    gate_commands,
     invoice_commands,
     price_commands,
     promotion_commands,
@@ -257,6 +258,7 @@ def _settings(options: dict[str, Any]) -> LoadedSettings:
 
 evaluation_commands.register(app)
 bucket_commands.register(app)
+gate_commands.register(app)
 promotion_commands.register(app)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from turnout_server.policy_types import Name, Section, Share, defect
+from turnout_server.policy_types import Name, Section, Share, Usd, defect
 
 MAX_RUBRIC_BYTES = 8192
 MAX_MEMBERS = 4
@@ -31,7 +31,6 @@ Rubric = Annotated[
     AfterValidator(_check_rubric),
     Field(json_schema_extra={"minLength": 1, "maxLength": MAX_RUBRIC_BYTES}),
 ]
-Usd = Annotated[float, Field(ge=0, le=10_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Concurrency = Annotated[int, Field(ge=1, le=1024)]
 QueueLength = Annotated[int, Field(ge=0, le=10_000)]

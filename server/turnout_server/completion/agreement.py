@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import orjson
@@ -42,11 +43,11 @@ def _parse(text: str) -> Any:
     return found if isinstance(found, dict | list) else None
 
 
-def _shape(value: object, depth: int) -> Any:
-    """Keys and kinds, without the values; of a list, the kinds of its entries."""
+def _shape(value: object, depth: int) -> Hashable:
+    """Keys and kinds, without the values; of a list, the shapes that its entries have."""
     if depth < _MAX_DEPTH:
         if isinstance(value, dict):
-            return {key: _shape(entry, depth + 1) for key, entry in value.items()}
+            return frozenset((key, _shape(entry, depth + 1)) for key, entry in value.items())
         if isinstance(value, list):
-            return sorted({repr(_shape(entry, depth + 1)) for entry in value})
+            return ("list", frozenset(_shape(entry, depth + 1) for entry in value))
     return "number" if type(value) in (int, float) else type(value).__name__

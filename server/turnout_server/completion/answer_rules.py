@@ -55,6 +55,7 @@ class GateRules:
         skip: gates that do not look.
         required: what every answer must look like.
         pattern: the compiled `required.pattern`.
+        requires: False where `required` demands nothing.
     """
 
     chain: GateChain
@@ -62,6 +63,7 @@ class GateRules:
     skip: tuple[Gate, ...]
     required: Required
     pattern: Any
+    requires: bool
 
     def chain_for(self, asked: Asked) -> GateChain:
         """The gates of a request, its own wishes heeded."""
@@ -75,7 +77,7 @@ class GateRules:
 
     def add_to(self, asked: Asked) -> Asked:
         """The request, whose answer must look as the policy says too."""
-        if self.required == Required():
+        if not self.requires:
             return asked
         own, context = asked.gates.required, asked.gates
         both = Required(
@@ -214,6 +216,7 @@ def _read_gates(section: Mapping[str, Any]) -> GateRules:
         skip,
         required,
         None if required.pattern is None else compile_pattern(required.pattern),
+        required != Required(),
     )
 
 

@@ -149,12 +149,3 @@ def _describe_fault(error: RequestAtFaultError, details: tuple[Message, ...]) ->
         told,
         details=details,
     )
-
-
-def _invalid(field: str, value: str, limit: str) -> Failure:
-    return Failure(
-        ErrorReason.ERROR_REASON_INVALID_FIELD,
-        f"{field}: {value} breaks the limit: {limit}",
-        field,
-        {"field": field, "value": value, "limit": limit},
-    )

@@ -187,8 +187,12 @@ def policy_of(
     strategy: str = "single",
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
+    sections: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A policy file that decides the lowest tier: of each tier's models, a deployment each, named as the model."""
+    """A policy file that decides the lowest tier: of each tier's models, a deployment each, named as the model.
+
+    `sections` are more of the policy's, such as its judge.
+    """
     return {
         "version": 1,
         "default_policy": "default",
@@ -219,6 +223,7 @@ def policy_of(
                 "strategy": strategy,
                 "bars": {"default": 0.0},
                 "sessions": {"mode": "none"},
+                **(sections or {}),
             }
         },
     }
@@ -237,6 +242,7 @@ async def walled(
     retry_after_s: float = 1.0,
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
+    sections: Mapping[str, Any] | None = None,
     workers: int = 1,
     **knobs: Any,
 ) -> AsyncIterator[Wall]:
@@ -250,6 +256,7 @@ async def walled(
             strategy=strategy,
             windows=windows,
             priced=priced,
+            sections=sections,
         )
         path = folder / "wall.yaml"
         path.write_text(json.dumps(document))
