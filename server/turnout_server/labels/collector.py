@@ -6,16 +6,18 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import orjson
 from turnout_fastpath import RouteError
 
 from turnout_server.completion.attempt import Purpose
+from turnout_server.completion.judge.prompt import can_be_read
 from turnout_server.labels.criteria import JUDGED, Grader
 from turnout_server.labels.graders import grade_text
 from turnout_server.labels.journal import CollectJournal, Key, StoredAnswer, StoredGrade
-from turnout_server.labels.judge import choice_request, read_choice, read_score, score_request
+from turnout_server.labels.judge import mark_request, preference_request, read_choice, read_score
 from turnout_server.labels.prompt_rows import PromptRow
 from turnout_server.labels.sandbox import SandboxLimits, run_tests
 from turnout_server.labels.spend import Spend, SpendLimitError
@@ -180,12 +182,14 @@ class Collector:
         criterion = row.criterion
         if (row.digest, tier, criterion.digest) in self._journal.progress.grades:
             return
+        if criterion.grader in JUDGED and not can_be_read(row.chat):
+            self.tally.ungraded["the judge reads no pictures"] += 1
+            return
         score: float | None
         if criterion.grader is Grader.TESTS:
             score = await run_tests(answer.text, criterion.tests, self._test_room, self._sandbox)
         elif criterion.grader is Grader.RUBRIC:
-            chat = score_request(row.question, answer.text, criterion.rubric, criterion.reference)
-            score = await self._ask_judge(chat, read_score)
+            score = await self._ask_judge(mark_request(row.chat, answer.text, criterion), read_score)
         elif criterion.grader is Grader.PAIRWISE:
             score = await self._compare(row, answer.text, beside)
         else:
@@ -198,22 +202,19 @@ class Collector:
 
     async def _compare(self, row: PromptRow, mine: str, other: str) -> float | None:
         """How an answer fares beside another, the mean over both orders."""
-        criterion = row.criterion
         points = []
         for swapped in (False, True):
             first, second = (other, mine) if swapped else (mine, other)
-            chat = choice_request(row.question, first, second, criterion.rubric, criterion.reference)
-
-            def read(text: str, swapped: bool = swapped) -> float | None:
-                return read_choice(text, swapped=swapped)
-
-            point = await self._ask_judge(chat, read)
+            chat = preference_request(row.chat, first, second, row.criterion)
+            point = await self._ask_judge(chat, partial(read_choice, swapped=swapped))
             if point is None:
                 return None
             points.append(point)
         return sum(points) / len(points)
 
-    async def _ask_judge(self, chat: ChatRequest, read: Callable[[str], float | None]) -> float | None:
+    async def _ask_judge(
+        self, chat: ChatRequest, read: Callable[[ChatResponse], float | None]
+    ) -> float | None:
         try:
             plan = plan_judge(self._asker, chat, self._judge)
         except RouteError:
@@ -222,7 +223,7 @@ class Collector:
         for _ in range(JUDGE_TRIES):
             call, reply = await self._call(plan, Purpose.JUDGE)
             self._journal.note_spent(call, reply.spent_nano)
-            if reply.response is not None and (said := read(reply.response.text)) is not None:
+            if reply.response is not None and (said := read(reply.response)) is not None:
                 return said
         return None
 

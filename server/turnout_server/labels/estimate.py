@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from turnout_server.completion.estimates import BYTES_PER_TOKEN
 from turnout_server.completion.fleet import Fleet
+from turnout_server.completion.judge.prompt import MAX_OUTPUT_TOKENS
 from turnout_server.labels import judge
 from turnout_server.labels.criteria import JUDGED, Grader
 from turnout_server.labels.journal import Key, Progress
@@ -79,7 +80,7 @@ def estimate_judging(
         ]
         # Of a pair, both orders.
         calls, answers = len(left) * (2 if pairwise else 1), 2 if pairwise else 1
-        frame = judge.score_request(row.question, "", criterion.rubric, criterion.reference)
+        frame = judge.mark_request(row.chat, "", criterion)
         frame_tokens = -(-sum(len(m.text.encode()) for m in frame.messages) // BYTES_PER_TOKEN)
         usual, most = (
             None
@@ -87,7 +88,7 @@ def estimate_judging(
             else -(-((frame_tokens + answers * tokens) * rates.input + out * rates.output) // 1_000_000)
             for tokens, out in (
                 (USUAL_ANSWER_TOKENS, judge.USUAL_OUTPUT_TOKENS),
-                (max_output_tokens, judge.MAX_OUTPUT_TOKENS),
+                (max_output_tokens, MAX_OUTPUT_TOKENS),
             )
         )
         estimate.add(usual, most, calls)

@@ -12,7 +12,7 @@ import orjson
 
 from turnout_server.labels.chat_rows import read_messages, read_tools
 from turnout_server.labels.criteria import Criterion, Usual, read_criterion
-from turnout_server.providers.chat import ChatRequest, FormatKind, Message, ResponseFormat, Role
+from turnout_server.providers.chat import ChatRequest, FormatKind, ResponseFormat
 
 # What goes from a row of prompts into the row of labels, as it is.
 KEPT = ("prompt", "messages", "tools", "task", "group", "source", "category", "weight", "propensity")
@@ -37,11 +37,6 @@ class PromptRow:
     told: Sequence[Mapping[str, Any]] = field(repr=False)
     criterion: Criterion
     kept: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def question(self) -> str:
-        """The request as a judge reads it."""
-        return show(self.chat.messages)
 
 
 def read_prompts(
@@ -124,10 +119,3 @@ def _with_own_ids(rows: Sequence[PromptRow]) -> Iterator[PromptRow]:
             number += 1
         taken.add(name)
         yield PromptRow(name, row.digest, row.chat, row.told, row.criterion, row.kept)
-
-
-def show(messages: Sequence[Message]) -> str:
-    """A conversation as text; a single user's turn as it is."""
-    if len(messages) == 1 and messages[0].role is Role.USER:
-        return messages[0].text
-    return "\n\n".join(f"{message.role}: {message.text}" for message in messages)
