@@ -65,9 +65,8 @@ def _part(told: Any, path: str) -> Part:
     kind = told.get("type") if isinstance(told, Mapping) else None
     if kind == "text" and isinstance(told.get("text"), str):
         return TextPart(told["text"])
-    url = (
-        told["image_url"].get("url") if kind == "image_url" and isinstance(told["image_url"], dict) else None
-    )
+    image = told.get("image_url") if kind == "image_url" else None
+    url = image.get("url") if isinstance(image, Mapping) else None
     if isinstance(url, str) and url.startswith("https://"):
         return MediaPart(MediaKind.IMAGE, "image/*", uri=url)
     if isinstance(url, str) and url.startswith("data:"):
