@@ -173,6 +173,17 @@ async def test_a_rubric_judge_gives_marks_and_one_that_cannot_is_told(tmp_path: 
     journal.close()
 
 
+async def test_code_is_graded_by_its_tests(tmp_path: Path) -> None:
+    tests = ["assert f(2) == 4", "assert f(3) == 9"]
+    rows = prompts(tmp_path, [{"prompt": "Write f.", "tests": tests}])
+    code = {"small": "def f(x): return x * 2", "frontier": "```python\ndef f(x):\n    return x ** 2\n```"}
+    journal = CollectJournal(tmp_path / "journal")
+    await collect(ScriptedAsker(lambda tier, _: code[tier]), journal, rows)
+    (labels,) = label_rows(rows, TIERS, journal.progress)
+    assert labels["scores"] == {"small": 0.5, "frontier": 1.0}
+    journal.close()
+
+
 def test_a_journal_that_was_cut_off_anywhere_keeps_its_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal = CollectJournal(path)
