@@ -141,7 +141,10 @@ class TierAsker:
         usual_usd = next(one.estimated_cost_usd for one in decision.candidates if one.tier == tier)
         asked = Asked(chat, decision, lambda _: [])
         most_nano = self._most_nano(asked)
-        usual_nano = None if usual_usd is None or most_nano is None else math.ceil(usual_usd * 1e9)
+        # The engine's usual answer may be longer than this one may become.
+        usual_nano = (
+            None if usual_usd is None or most_nano is None else min(math.ceil(usual_usd * 1e9), most_nano)
+        )
         return Plan(chat, decision, usual_nano, most_nano)
 
     def _most_nano(self, asked: Asked) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -124,7 +125,10 @@ async def test_what_a_call_costs_at_most_and_usually(make: Callable[..., Made]) 
     assert plan.most_nano is not None and plan.usual_nano is not None
     # 5 tokens of input, 10 of output at most: at 5 and 20 dollars a million.
     assert plan.most_nano == 5 * 5000 + 10 * 20_000
-    assert plan.usual_nano > 0
+    assert plan.usual_nano == plan.most_nano
+    longer = asker.plan(replace(CHAT, max_output_tokens=4000), TOLD, "frontier")
+    assert longer.usual_nano is not None and longer.most_nano == 5 * 5000 + 4000 * 20_000
+    assert plan.usual_nano < longer.usual_nano < longer.most_nano
     with pytest.raises(RouteError):
         asker.plan(CHAT, [{"role": "user", "content": "word " * 60_000}], "small")
 
