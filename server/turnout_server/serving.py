@@ -12,6 +12,7 @@ from turnout_fastpath import Engine, StateBlock, StateError
 from turnout_server.challenger import Challenger
 from turnout_server.completion.completer import Completer
 from turnout_server.completion.recording import Recorder
+from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.server import MainPort
 from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
 from turnout_server.observability.logs import get_logger
@@ -79,12 +80,14 @@ class Service:
         recorder = None
         if self.store is not None:
             recorder = RouteRecorder(self.store, self.router, settings.store_sample)
+        outcomes = Outcomes(self.metrics, self.store, lambda: self.router.snapshot)
         self.port = MainPort(
             settings,
             self.router,
             self.metrics,
             completer=self.completer,
             recorder=recorder,
+            ext_proc=outcomes if settings.ext_proc else None,
             shares_port=shares_port,
         )
 

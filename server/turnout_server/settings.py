@@ -138,6 +138,15 @@ class Settings:
             "Share of decisions of `Route` whose detail is stored; counts are exact, and completions are stored in full.",
         ),
     ] = 0.01
+    ext_proc: Annotated[
+        bool,
+        Meaning(
+            switch(),
+            "-",
+            "Serve Envoy's external processor (ext_proc) on the main port, for chat requests that pass through an Envoy; "
+            "needs the extra `envoy`.",
+        ),
+    ] = False
     max_in_flight: Annotated[
         int,
         Meaning(
