@@ -34,6 +34,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "state": ("/dev/shm/turnout", Path("/dev/shm/turnout")),
     "store": ("postgresql://turnout@db.internal/turnout", "postgresql://turnout@db.internal/turnout"),
     "store_sample": ("0.25", 0.25),
+    "ext_proc": ("true", True),
     "max_in_flight": ("64", 64),
     "max_completions": ("32", 32),
     "first_token_s": ("2.5", 2.5),
