@@ -16,6 +16,7 @@ import typer
 
 from turnout_server import (
     bucket_commands,
+    budget_commands,
     collect_commands,
     evaluation_commands,
     export_commands,
@@ -52,6 +53,7 @@ export_commands.register(app)
 app.add_typer(price_commands.app)
 app.add_typer(store_commands.app)
 app.command()(invoice_commands.invoice)
+app.command()(budget_commands.budget)
 
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships.")

@@ -49,6 +49,13 @@ class DecisionService:
             raise StartError(str(error)) from error
         self.router = Router(Engine(snapshot), self.metrics)
         self.recording = _Recording.open(settings, self.router)
+        outcomes = None
+        if settings.ext_proc:
+            # Not there where no Envoy asks: it knows of costs and of the store.
+            from turnout_server.doors.ext_proc.outcomes import Outcomes
+
+            store = None if self.recording is None else self.recording.store
+            outcomes = Outcomes(self.metrics, store, lambda: self.router.snapshot)
         self.port = DecisionPort(
             settings,
             self.router,
@@ -56,6 +63,7 @@ class DecisionService:
             recorder=None if self.recording is None else self.recording.recorder,
             keep_share=0.0 if self.recording is None else settings.store_sample,
             shares_port=shares_port,
+            ext_proc=outcomes,
         )
         self.reloader = Reloader(source, marks, self, self.metrics)
 
@@ -126,7 +134,7 @@ class _Recording:
 
     def __init__(self, store: OutcomeStore, recorder: RouteRecorder) -> None:
         self.recorder = recorder
-        self._store = store
+        self.store = store
         self._feed: RingFeed | None = None
 
     @classmethod
@@ -148,20 +156,20 @@ class _Recording:
         """Begins to write what the port's rings hold."""
         from turnout_server.quality.ring_feed import RingFeed
 
-        self._feed = RingFeed(port, self._store)
+        self._feed = RingFeed(port, self.store)
         self._feed.start()
 
     def sums(self, port: DecisionPort) -> Sums:
         """What became of rows."""
         from turnout_server.quality.store.store_sums import store_sums
 
-        return store_sums(self._store.counters, dropped_in_rings=port.kept_dropped)
+        return store_sums(self.store.counters, dropped_in_rings=port.kept_dropped)
 
     def close(self) -> None:
         """Writes what is left."""
         if self._feed is not None:
             self._feed.close()
-        self._store.close()
+        self.store.close()
 
 
 async def serve_decisions(settings: Settings) -> None:

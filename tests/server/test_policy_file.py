@@ -143,8 +143,8 @@ def test_defaults_are_filled_in() -> None:
 version: 1
 default_policy: p
 tiers:
-  - {name: a, head: h, chain: [{name: d, provider: x, model: m, context_window: 9, max_output_tokens: 9}]}
-  - {name: b, chain: [{name: e, provider: x, model: m, context_window: 9, max_output_tokens: 9}]}
+  - {name: a, head: h, chain: [{name: d, provider: simulated, model: m, context_window: 9, max_output_tokens: 9}]}
+  - {name: b, chain: [{name: e, provider: simulated, model: m, context_window: 9, max_output_tokens: 9}]}
 policies:
   p: {safe_tier: b, bars: {default: 1, tasks: {code: 1, math: {a: 0}}}, rules: [{name: r, then: {bar: 1}}]}
 """

@@ -12,10 +12,9 @@ from turnout_server.completion.asked import Asked
 from turnout_server.completion.attempt import Purpose
 from turnout_server.completion.attempts import AttemptLog
 from turnout_server.completion.dispatcher import Answer, Dispatcher, Listener, Run
-from turnout_server.completion.estimates import estimate_cost
-from turnout_server.completion.failures import BudgetExhaustedError
 from turnout_server.completion.fleet import Fleet
 from turnout_server.completion.grading import Grading
+from turnout_server.completion.live_limits import LiveLimits
 from turnout_server.completion.quiet_logprobs import QuietListener, ask_quietly, without_logprobs
 from turnout_server.completion.recording import Recorder
 from turnout_server.completion.sampling import is_drawn
@@ -25,18 +24,6 @@ from turnout_server.completion.strategies.single import answer_single
 from turnout_server.providers.protocol import Provider
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.session_affinity import SessionWriter
-from turnout_server.resilience.spend_budget import (
-    MOST_RESERVED_NANO_USD,
-    Budget,
-    Exhausted,
-    Reservation,
-    Scope,
-    ScopeKind,
-    Spending,
-)
-
-# Where neither the caller nor the deployment says how long an answer may be.
-USUAL_OUTPUT_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -70,7 +57,7 @@ class Completer:
         first_token_s: float,
         inter_token_s: float,
         max_escalations: int,
-        budgets: Mapping[Scope, Budget] | None = None,
+        limits: LiveLimits,
     ) -> None:
         """Puts the parts together.
 
@@ -80,10 +67,10 @@ class Completer:
             clock: of everything.
             random: source of jitter.
             recorder: keeps what was done.
-            first_token_s: most seconds to an attempt's first token.
-            inter_token_s: most seconds between its tokens.
+            first_token_s: most seconds to an attempt's first token, where its deployment does not say.
+            inter_token_s: most seconds between its tokens, where its deployment does not say.
             max_escalations: most steps up of a cascade.
-            budgets: what tenants and policies may spend; None: as much as they like.
+            limits: what bounds completions.
 
         Raises:
             StateError: the state block has no room for the breakers.
@@ -91,22 +78,22 @@ class Completer:
         self.recorder = recorder
         self._clock = clock
         self._random = random
-        self._fleet = Fleet(snapshot, clock, random)
+        self._first_token_s = first_token_s
+        self._inter_token_s = inter_token_s
+        self._fleet = self._fleet_of(snapshot)
         self._max_escalations = max_escalations
-        self._dispatcher = Dispatcher(
-            providers, clock, random, first_token_s=first_token_s, inter_token_s=inter_token_s
-        )
-        self.grading = Grading(self._dispatcher, snapshot.state, clock, recorder)
+        self._dispatcher = Dispatcher(providers, clock, random)
+        self.grading = Grading(self._dispatcher, limits.spending, clock, recorder)
         self._ensembles = Ensembles(
             self._dispatcher, self.grading.judge, self.grading.lanes, recorder.grading, clock
         )
         self._sessions = SessionWriter(snapshot.state)
-        self._spending = Spending(snapshot.state, budgets or {}, clock)
+        self._limits = limits
 
     def start(self, asked: Asked, snapshot: Snapshot, log: AttemptLog) -> Run:
         """What a request shares over its steps; with another snapshot than before, its deployments are read."""
         if self._fleet.snapshot is not snapshot:
-            self._fleet = Fleet(snapshot, self._clock, self._random)
+            self._fleet = self._fleet_of(snapshot)
         asked = self._fleet.rules[asked.decision.policy].gates.add_to(asked)
         return Run(asked, self._fleet, log, asked.chat)
 
@@ -129,7 +116,7 @@ class Completer:
             CompletionError: there is no whole answer.
         """
         asked = run.asked
-        reservation = self._reserve(run, strategy)
+        self._limits.admit(run)
         completed: Completed | None = None
         try:
             answer = await self._answer(run, strategy, listener)
@@ -140,7 +127,7 @@ class Completer:
             return completed
         finally:
             # Not awaited: what was spent is accounted though the caller is gone.
-            self._spending.settle(reservation, run.log.cost.total.cost_nano, run.log.tokens_total)
+            run.access.close()
             self.recorder.record(run, strategy, completed)
 
     async def _answer(self, run: Run, strategy: Strategy, listener: Listener | None) -> Answer:
@@ -158,31 +145,14 @@ class Completer:
             answer = await answer_cascade(self._dispatcher, run, seen, gates, self._max_escalations, judge)
         return without_logprobs(answer) if quiet else answer
 
-    def _reserve(self, run: Run, strategy: Strategy) -> Reservation:
-        """Reserves what the first attempts may cost, one or one a member, in the budgets of the tenant and the policy.
-
-        Raises:
-            BudgetExhaustedError: that is not left.
-        """
-        asked = run.asked
-        names = [asked.decision.deployment]
-        if strategy is Strategy.ENSEMBLE:
-            rules = run.fleet.rules[asked.decision.policy].ensemble
-            names = [run.chain(tier)[0] for tier in members_of(run, rules)]
-        nano = tokens = 0
-        for deployment in (run.fleet[name] for name in names):
-            output_tokens = asked.chat.max_output_tokens or min(
-                deployment.target.max_output_tokens or USUAL_OUTPUT_TOKENS, USUAL_OUTPUT_TOKENS
-            )
-            nano += estimate_cost(run.fleet.price(deployment), run.input_tokens, output_tokens)
-            tokens += run.input_tokens + output_tokens
-        scopes = [Scope(ScopeKind.POLICY, asked.decision.policy)]
-        if asked.tenant:
-            scopes.append(Scope(ScopeKind.TENANT, asked.tenant))
-        held = self._spending.reserve(scopes, min(nano, MOST_RESERVED_NANO_USD), tokens)
-        if isinstance(held, Exhausted):
-            raise BudgetExhaustedError(held)
-        return held
+    def _fleet_of(self, snapshot: Snapshot) -> Fleet:
+        return Fleet(
+            snapshot,
+            self._clock,
+            self._random,
+            first_token_s=self._first_token_s,
+            inter_token_s=self._inter_token_s,
+        )
 
     def _note_session(self, run: Run, answer: Answer) -> None:
         asked = run.asked

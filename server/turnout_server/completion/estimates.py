@@ -41,7 +41,7 @@ def estimate_aborted(
 
 
 def estimate_cost(price: ModelPrice | None, input_tokens: int, output_tokens: int) -> int:
-    """What a call may cost in nano-dollars, before it is made; 0 without a price."""
+    """What a call may cost in nano-dollars, rounded up, before it is made; 0 without a price."""
     rates = None if price is None else price.rates(input_tokens)
     if rates is None:
         return 0

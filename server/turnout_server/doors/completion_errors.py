@@ -24,10 +24,10 @@ from turnout_server.providers.faults import FaultKind
 from turnout_server.resilience.spend_budget import BudgetKind
 
 _UNITS = {
-    BudgetKind.SPEND_DAY: ("nano_usd", 86_400),
-    BudgetKind.SPEND_MONTH: ("nano_usd", 31 * 86_400),
-    BudgetKind.TOKENS_MINUTE: ("tokens", 60),
-    BudgetKind.REQUESTS_MINUTE: ("requests", 60),
+    BudgetKind.SPEND_DAY: "nano_usd",
+    BudgetKind.SPEND_MONTH: "nano_usd",
+    BudgetKind.TOKENS_MINUTE: "tokens",
+    BudgetKind.REQUESTS_MINUTE: "requests",
 }
 
 
@@ -94,7 +94,7 @@ def _describe_own(error: Exception) -> Failure:
     """What this service itself has against the request."""
     match error:
         case BudgetExhaustedError(exhausted=exhausted):
-            unit, window_s = _UNITS[exhausted.kind]
+            unit = _UNITS[exhausted.kind]
             return Failure(
                 ErrorReason.ERROR_REASON_BUDGET_EXHAUSTED,
                 f"the {exhausted.kind} budget of {exhausted.limit} {unit} does not hold the request's estimate",
@@ -102,7 +102,8 @@ def _describe_own(error: Exception) -> Failure:
                     "budget": f"{exhausted.scope.kind} {exhausted.kind}",
                     "unit": unit,
                     "limit": str(exhausted.limit),
-                    "window_s": str(window_s),
+                    "left": str(exhausted.left),
+                    "window_s": str(exhausted.window_s),
                 },
                 retry_after_s=exhausted.retry_after_s,
             )

@@ -107,14 +107,12 @@ class TierAsker:
         Raises:
             StateError: the snapshot's state has no room for the breakers.
         """
-        self.fleet = Fleet(snapshot, clock, random)
+        self.fleet = Fleet(snapshot, clock, random, first_token_s=first_token_s, inter_token_s=inter_token_s)
         self._engine = Engine(snapshot)
         self._clock = clock
         self._random = random
         self._sleep = sleep
-        self._dispatcher = Dispatcher(
-            providers, clock, random, first_token_s=first_token_s, inter_token_s=inter_token_s, sleep=sleep
-        )
+        self._dispatcher = Dispatcher(providers, clock, random, sleep=sleep)
 
     def plan(self, chat: ChatRequest, told: Sequence[Mapping[str, Any]], tier: str) -> Plan:
         """Finds the tier's deployments that a request fits into.

@@ -250,6 +250,39 @@ STORE_DROPPED_IN_RING = Family(
     "turnout_store_ring_dropped",
     "Decisions of the decision port whose detail found its ring full; their counts are kept.",
 )
+BUDGET_REFUSALS = Family(
+    "turnout_budget_refusals",
+    "Calls that were not made because a budget did not hold their estimate, by whose budget (of a tenant that the "
+    "policy does not name: empty) and which part of it.",
+    ("scope", "name", "budget"),
+)
+BUDGET_LEFT = Family(
+    "turnout_budget_left_nano_usd",
+    "What is neither spent nor reserved of the budgets that the policy names, in nano-dollars.",
+    ("scope", "name", "budget"),
+    is_gauge=True,
+)
+BUDGET_LIMIT = Family(
+    "turnout_budget_limit_nano_usd",
+    "The limits of the budgets that the policy names, in nano-dollars.",
+    ("scope", "name", "budget"),
+    is_gauge=True,
+)
+LIMIT_REFUSALS = Family(
+    "turnout_provider_limit_refusals",
+    "Times that a deployment was passed over, or waited for, because it or its account was at a limit.",
+    ("scope", "limit"),
+)
+WITHOUT_ROOM = Family(
+    "turnout_limits_without_room",
+    "Requests for whose budget (refused) or rate (let through) the state block has no room.",
+    ("kind",),
+)
+SHARED_EXCHANGES = Family(
+    "turnout_shared_limits_exchanges",
+    "Exchanges of budgets with other machines: done, or failed (the server away, slow, or left alone since).",
+    ("result",),
+)
 FAMILIES = (
     STARTED,
     HANDLED,
@@ -293,6 +326,12 @@ FAMILIES = (
     STORE_FAILURES,
     STORE_REFUSED_FILES,
     STORE_DROPPED_IN_RING,
+    BUDGET_REFUSALS,
+    BUDGET_LEFT,
+    BUDGET_LIMIT,
+    LIMIT_REFUSALS,
+    WITHOUT_ROOM,
+    SHARED_EXCHANGES,
 )
 
 
@@ -357,7 +396,7 @@ class Metrics:
         self._pending: list[Decision] = []
         self._counts: dict[tuple[Family, Labels], Count] = {}
         self._timings: dict[tuple[Family, Labels], Timing] = {}
-        self._gauges: dict[Family, Callable[[], tuple[Labels, float]]] = {}
+        self._watched: dict[Family, Callable[[], Iterable[tuple[Labels, float]]]] = {}
         self._decision = self.timing(DECISION)
         # By the number of the status or kind: hashing an enumeration's member is a Python call.
         self._outcomes: dict[tuple[str, str], list[tuple[Count, Count] | None]] = {}
@@ -377,7 +416,11 @@ class Metrics:
 
     def watch(self, gauge: Family, read: Callable[[], tuple[Labels, float]]) -> None:
         """Reads a gauge's labels and value whenever the metrics are asked for."""
-        self._gauges[gauge] = read
+        self._watched[gauge] = lambda: (read(),)
+
+    def watch_each(self, family: Family, read: Callable[[], Iterable[tuple[Labels, float]]]) -> None:
+        """Reads all labels and values of a gauge, or of a sum that is kept elsewhere, whenever they are asked for."""
+        self._watched[family] = read
 
     def count_decision(self, decision: Decision) -> None:
         """Counts a decision, its reasons and its time."""
@@ -416,9 +459,8 @@ class Metrics:
             (family.name, labels, [*timing.counts, timing.total])
             for (family, labels), timing in list(self._timings.items())
         ]
-        for gauge, read in self._gauges.items():
-            labels, value = read()
-            values.append((gauge.name, labels, [value]))
+        for family, read in self._watched.items():
+            values += [(family.name, labels, [value]) for labels, value in read()]
         return Sums(values)
 
     def _learn_outcome(self, decision: Decision) -> tuple[Count, Count]:

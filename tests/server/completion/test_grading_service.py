@@ -56,7 +56,7 @@ def graded(policy: Path, document: dict[str, Any], settings: Settings, tmp_path:
 async def serve(settings: Settings, provider: SimulatedProvider, calls: list[CompleteRequest]) -> Service:
     """A service's life from start to drain, around these calls."""
     service = Service(settings)
-    service.completer._dispatcher._providers = {"simulated": provider}
+    service.completer._dispatcher._caller._providers = {"simulated": provider}
     stop = asyncio.Event()
 
     async def ask(port: int) -> None:

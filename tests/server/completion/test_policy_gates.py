@@ -27,7 +27,7 @@ async def test_a_threshold_asks_for_logprobs_and_shows_none(
 ) -> None:
     assert LOGPROB < 0
     sections = gates(confidence={"default": default})
-    async with walled(tmp_path, bundle, [CHEAP], strategy="cascade", sections=sections) as wall:
+    async with walled(tmp_path, bundle, [CHEAP], strategy="cascade", policy=sections) as wall:
         outcome = await wall.ask(stream=stream)
         is_whole(outcome, served)
         assert wall.upstream.ledger.of(CHEAP)[0].body["logprobs"] is True
@@ -46,13 +46,13 @@ async def test_a_task_has_its_own_threshold(tmp_path: Path, bundle: Path, log: o
     assert task
     for named, served in (({task: 2.0}, DEAR), ({}, CHEAP)):
         sections = gates(confidence={"default": 0.001, "tasks": named})
-        async with walled(tmp_path, bundle, [CHEAP], strategy="cascade", sections=sections) as wall:
+        async with walled(tmp_path, bundle, [CHEAP], strategy="cascade", policy=sections) as wall:
             is_whole(await wall.ask(CompleteRequest(prompt="Where?")), served)
 
 
 async def test_a_request_has_the_last_word_on_confidence(tmp_path: Path, bundle: Path, log: object) -> None:
     sections = gates(confidence={"default": 2.0})
-    async with walled(tmp_path, bundle, [CHEAP], strategy="cascade", sections=sections) as wall:
+    async with walled(tmp_path, bundle, [CHEAP], strategy="cascade", policy=sections) as wall:
         request = CompleteRequest(prompt="Where?")
         request.gates.min_confidence = 0.001
         is_whole(await wall.ask(request), CHEAP)
@@ -84,7 +84,7 @@ async def test_what_a_policy_requires(
     log: object,
 ) -> None:
     sections = gates(required=required)
-    async with walled(tmp_path, bundle, [CHEAP], strategy="cascade", sections=sections) as wall:
+    async with walled(tmp_path, bundle, [CHEAP], strategy="cascade", policy=sections) as wall:
         request = CompleteRequest(prompt="Where?", gates=contract.GateOptions(**own))
         outcome = await wall.ask(request)
         is_whole(outcome, CHEAP if reason is None else DEAR)
@@ -94,7 +94,7 @@ async def test_what_a_policy_requires(
 
 async def test_a_gate_that_a_policy_skips_does_not_look(tmp_path: Path, bundle: Path, log: object) -> None:
     async with walled(
-        tmp_path, bundle, [Fault.REFUSAL_IN_WORDS], strategy="cascade", sections=gates(skip=["refusal"])
+        tmp_path, bundle, [Fault.REFUSAL_IN_WORDS], strategy="cascade", policy=gates(skip=["refusal"])
     ) as wall:
         outcome = await wall.ask()
         assert outcome.response.deployment == Fault.REFUSAL_IN_WORDS
@@ -116,7 +116,7 @@ async def test_an_unknown_task_is_told_with_its_place(tmp_path: Path, bundle: Pa
         "judge": {"tier": "frontier", "rubrics": {"cod": "Be strict."}},
     }
     document = policy_of(
-        "http://127.0.0.1:9", {"small": ["a"], "frontier": ["b"]}, Wire.OPENAI, sections=sections
+        "http://127.0.0.1:9", {"small": ["a"], "frontier": ["b"]}, Wire.OPENAI, policy=sections
     )
     path.write_text(json.dumps(document))
     with pytest.raises(ConfigurationError) as caught:

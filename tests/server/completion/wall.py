@@ -187,11 +187,11 @@ def policy_of(
     strategy: str = "single",
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
-    sections: Mapping[str, Any] | None = None,
+    policy: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A policy file that decides the lowest tier: of each tier's models, a deployment each, named as the model.
 
-    `sections` are more of the policy's, such as its judge.
+    `policy` are more sections of the policy, such as its judge.
     """
     return {
         "version": 1,
@@ -223,7 +223,7 @@ def policy_of(
                 "strategy": strategy,
                 "bars": {"default": 0.0},
                 "sessions": {"mode": "none"},
-                **(sections or {}),
+                **(policy or {}),
             }
         },
     }
@@ -243,10 +243,14 @@ async def walled(
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
     sections: Mapping[str, Any] | None = None,
+    policy: Mapping[str, Any] | None = None,
     workers: int = 1,
     **knobs: Any,
 ) -> AsyncIterator[Wall]:
-    """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file."""
+    """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file.
+
+    `sections` are further ones of the policy file, `policy` of its one policy.
+    """
     os.environ[KEY_VARIABLE] = "sk-wall"
     async with FaultServer(time_factor=time_factor, retry_after_s=retry_after_s) as upstream:
         document = policy_of(
@@ -256,8 +260,9 @@ async def walled(
             strategy=strategy,
             windows=windows,
             priced=priced,
-            sections=sections,
+            policy=policy,
         )
+        document |= sections or {}
         path = folder / "wall.yaml"
         path.write_text(json.dumps(document))
         told: dict[str, Any] = {"first_token_s": 0.4, "inter_token_s": 0.4, "store": "off"}

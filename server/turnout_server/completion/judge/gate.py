@@ -8,12 +8,13 @@ from dataclasses import replace
 
 from turnout_server.completion.answer_rules import JudgeRules
 from turnout_server.completion.attempt import Purpose
-from turnout_server.completion.dispatcher import SHARE_OF_DEADLINE, Answer, Run
 from turnout_server.completion.gates.chain import ChainVerdict
 from turnout_server.completion.gates.verdict import Gate, GateReason, Verdict, accept, escalate
 from turnout_server.completion.grading_records import GradingRecorder, NoVerdict
 from turnout_server.completion.judge.judge import Judge, Mark
 from turnout_server.completion.lanes import Lanes
+from turnout_server.completion.run import Answer, Run
+from turnout_server.completion.search import SHARE_OF_DEADLINE
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.deadline import Deadline
 

@@ -14,7 +14,7 @@ from turnout_fastpath import Strategy
 
 from turnout_server.completion.answer_rules import ChooserKind, EnsembleRules, JudgeRules
 from turnout_server.completion.attempt import AttemptResult, Purpose
-from turnout_server.completion.attempts import AttemptLog
+from turnout_server.completion.attempts import Attempt, AttemptLog
 from turnout_server.completion.dispatcher import Answer, Dispatcher, Listener, Run
 from turnout_server.completion.failures import CompletionError
 from turnout_server.completion.gates.chain import GateChain
@@ -46,6 +46,21 @@ class MemberRun(Run):
         return [self.chain(tier)]
 
 
+class _MemberAttempts(list[Attempt]):
+    """Attempts of a member that are the request's too, from the moment in which they begin: its budgets count them."""
+
+    def __init__(self, whole: list[Attempt]) -> None:
+        self._whole = whole
+
+    def append(self, attempt: Attempt) -> None:
+        super().append(attempt)
+        self._whole.append(attempt)
+
+
+def _member_log(log: AttemptLog) -> AttemptLog:
+    return AttemptLog(log.now_ns, _MemberAttempts(log.attempts))
+
+
 def members_of(run: Run, rules: EnsembleRules) -> list[str]:
     """The tiers that answer, the cheapest first; fewer than two: the request permits no ensemble."""
     asked, tiers = run.asked, run.fleet.tiers
@@ -70,10 +85,10 @@ async def ask_members(
     Raises:
         CompletionError: none has; the error of the highest tier.
     """
-    runs = [
-        MemberRun(replace(run.asked, deadline=deadline), run.fleet, AttemptLog(run.log.now_ns), run.chat)
-        for _ in members
-    ]
+    asked = replace(run.asked, deadline=deadline)
+    runs = [MemberRun(asked, run.fleet, _member_log(run.log), run.chat) for _ in members]
+    for one in runs:
+        one.access = run.access.beside(one.log, pays=True)
     tasks = [
         asyncio.ensure_future(dispatcher.answer(one, tier, Purpose.ENSEMBLE, None, lower=False))
         for one, tier in zip(runs, members, strict=True)
@@ -84,11 +99,7 @@ async def ask_members(
         # Where the caller went away: each call is aborted, and what it has cost is known once it has ended.
         for task in tasks:
             task.cancel()
-        try:
-            await asyncio.gather(*tasks, return_exceptions=True)
-        finally:
-            made = [attempt for one in runs for attempt in one.log.attempts]
-            run.log.attempts += sorted(made, key=lambda attempt: attempt.started_ns)
+        await asyncio.gather(*tasks, return_exceptions=True)
     errors = [one for one in found if isinstance(one, BaseException)]
     for error in errors:
         if not isinstance(error, CompletionError):

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grpc import StatusCode
 from turnout_fastpath import Snapshot
@@ -19,7 +20,13 @@ from turnout_server.doors.admission import RETRY_AFTER_S
 from turnout_server.doors.decision_port.decider import Decider
 from turnout_server.doors.decision_port.kept import KeptDecision, SnapshotNames
 from turnout_server.doors.decision_port.listener import LibraryMissingError, Listener
-from turnout_server.doors.decision_port.longer_way import LongerWay, WordedFailure, unworded, word_failure
+from turnout_server.doors.decision_port.longer_way import (
+    LongerWay,
+    Processing,
+    WordedFailure,
+    unworded,
+    word_failure,
+)
 from turnout_server.doors.decision_port.ring import Ring
 from turnout_server.doors.errors import (
     DeadlineExceededError,
@@ -46,6 +53,9 @@ from turnout_server.ports import Address, check_free, find_address
 from turnout_server.routing import Router
 from turnout_server.settings import Settings
 
+if TYPE_CHECKING:
+    from turnout_server.doors.ext_proc.outcomes import Outcomes
+
 BACKLOG = 1024
 # Between looks whether drained connections are gone.
 LOOK_S = 0.02
@@ -61,6 +71,7 @@ METHODS: tuple[Labels, ...] = (
     ("bidi_stream", ROUTING, "RouteStream"),
     ("unary", HEALTH, "Check"),
     ("server_stream", HEALTH, "Watch"),
+    ("bidi_stream", "envoy.service.ext_proc.v3.ExternalProcessor", "Process"),
 )
 CODE_NAMES = {code.value[0]: code.name for code in StatusCode}
 MISSING_LIBRARY = (
@@ -76,6 +87,7 @@ class Limits:
     max_message_bytes: int
     max_pending: int
     max_batch: int
+    processes: bool = False
     max_age_s: float | None = None
     max_buffered_bytes: int = 256 << 20
     max_streams: int = 1024
@@ -94,8 +106,17 @@ class Limits:
             max_message_bytes=settings.max_message_bytes,
             max_pending=settings.max_in_flight,
             max_batch=settings.max_batch,
+            processes=settings.ext_proc,
             max_age_s=settings.max_connection_age_s,
         )
+
+
+def processing(router: Router, metrics: Metrics, outcomes: Outcomes, limit: int) -> Processing:
+    """Envoy's messages answered as on the main port."""
+    # Not needed, and not there, where no Envoy asks.
+    from turnout_server.doors.ext_proc.streams import Streams
+
+    return Streams(router, metrics, outcomes, limit)
 
 
 def word_failures(limit: int, source: random.Random) -> list[WordedFailure]:
@@ -128,6 +149,7 @@ class DecisionPort:
         metrics: Metrics,
         *,
         shares_port: bool = False,
+        ext_proc: Outcomes | None = None,
         limits: Limits | None = None,
         recorder: RecordsRoutes | None = None,
         keep_share: float = 0.0,
@@ -141,6 +163,7 @@ class DecisionPort:
             router: what decides what is left to Python, and whose snapshot is decided with.
             metrics: counts what Python decides.
             shares_port: whether another process holds the port.
+            ext_proc: where Envoy's outcomes go; None: no Envoy is served.
             limits: of each thread; those of the settings unless given.
             recorder: of what Python decides; None: nothing is stored.
             keep_share: share of the decisions, 0 to 1, that wait in rings for `drain_kept`.
@@ -159,7 +182,15 @@ class DecisionPort:
             )
             for share in (settings.log_sample, 1.0)
         )
-        self._longer_way = LongerWay(sampling, logging, metrics, max_batch=settings.max_batch)
+        self._longer_way = LongerWay(
+            sampling,
+            logging,
+            metrics,
+            max_batch=settings.max_batch,
+            processing=None
+            if ext_proc is None
+            else processing(router, metrics, ext_proc, settings.max_in_flight),
+        )
         self._keep_share = keep_share
         # By thread. They outlive snapshots, whose names stay by their number.
         self._rings: list[Ring] = []
