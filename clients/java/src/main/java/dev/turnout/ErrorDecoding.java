@@ -2,6 +2,7 @@ package dev.turnout;
 
 import com.google.protobuf.Any;
 import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.protobuf.MessageLite;
 import com.google.rpc.BadRequest;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
@@ -12,6 +13,7 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import java.time.Duration;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -22,10 +24,11 @@ final class ErrorDecoding {
       Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);
   private static final String DOMAIN = "turnout.v1";
   private static final String REASON_PREFIX = "ERROR_REASON_";
-  // The words of gRPC, and its only sign, for a message beyond a limit of its own or of the service's.
+  // The words of gRPC, and its only sign, for a message beyond the service's limit, and beyond this client's.
   private static final Pattern REQUEST_TOO_LARGE =
-      Pattern.compile(
-          "message too large (\\d+) > (\\d+)|(?:SERVER: )?Received message larger than max \\((\\d+) vs\\. (\\d+)\\)");
+      Pattern.compile("Received message larger than max \\((\\d+) vs\\. (\\d+)\\)");
+
+  private static final String ANSWER_TOO_LARGE = "message exceeds maximum size";
 
   private ErrorDecoding() {}
 
@@ -63,18 +66,37 @@ final class ErrorDecoding {
     if (reason == null && status.getCode() == Status.Code.RESOURCE_EXHAUSTED) {
       Matcher found = REQUEST_TOO_LARGE.matcher(message);
       if (found.find()) {
-        int at = found.group(1) != null ? 1 : 3;
-        metadata.put("value", found.group(at) + " bytes");
-        metadata.put("limit", found.group(at + 1) + " bytes");
-        ErrorDetails details =
-            new ErrorDetails(status.getCode(), TurnoutException.UNSPECIFIED, message, metadata, null, null);
-        return new InvalidRequestException(details, cause);
+        return tooLarge(message, found.group(1), found.group(2), cause);
+      }
+      if (message.contains(ANSWER_TOO_LARGE)) {
+        return new TurnoutException(ErrorDetails.of(status.getCode(), message), cause);
       }
     }
     if (reason == null) {
       reason = TurnoutException.UNSPECIFIED;
     }
     return classify(new ErrorDetails(status.getCode(), reason, message, metadata, retryAfter, failure), cause);
+  }
+
+  /**
+   * Refuses what gRPC would not send.
+   *
+   * @throws InvalidRequestException the message is larger than the client's limit.
+   */
+  static void checkSize(MessageLite message) {
+    int size = message.getSerializedSize();
+    int limit = TurnoutClientBuilder.MAX_MESSAGE_BYTES;
+    if (size > limit) {
+      String words = "a message of " + size + " bytes breaks the limit: " + limit + " bytes";
+      throw tooLarge(words, Integer.toString(size), Integer.toString(limit), null);
+    }
+  }
+
+  private static InvalidRequestException tooLarge(String message, String bytes, String limit, Throwable cause) {
+    Map<String, String> metadata = Map.of("value", bytes + " bytes", "limit", limit + " bytes");
+    Status.Code code = Status.Code.RESOURCE_EXHAUSTED;
+    return new InvalidRequestException(
+        new ErrorDetails(code, TurnoutException.UNSPECIFIED, message, metadata, null, null), cause);
   }
 
   /** The exception of one item of a batch or stream. */
@@ -110,12 +132,12 @@ final class ErrorDecoding {
   private static Iterable<Any> read(Metadata trailers) {
     byte[] bytes = trailers == null ? null : trailers.get(DETAILS);
     if (bytes == null) {
-      return java.util.List.of();
+      return List.of();
     }
     try {
       return com.google.rpc.Status.parseFrom(bytes).getDetailsList();
     } catch (InvalidProtocolBufferException e) {
-      return java.util.List.of();
+      return List.of();
     }
   }
 }

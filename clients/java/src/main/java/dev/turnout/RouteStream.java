@@ -28,9 +28,11 @@ public final class RouteStream extends ResponseStream<Outcome> {
    * Sends a request, once gRPC has room for it.
    *
    * @return false if the stream has ended, and the request was not sent; reading says why.
+   * @throws InvalidRequestException the request is too large; the stream goes on without it.
    * @throws InterruptedException the thread was interrupted while it waited.
    */
   public synchronized boolean send(RouteRequest request) throws InterruptedException {
+    ErrorDecoding.checkSize(request);
     while (!call.isReady() && !ended()) {
       wait();
     }

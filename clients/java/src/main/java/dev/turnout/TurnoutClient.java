@@ -1,5 +1,6 @@
 package dev.turnout;
 
+import com.google.protobuf.MessageLite;
 import com.google.protobuf.StringValue;
 import dev.turnout.v1.CompleteRequest;
 import dev.turnout.v1.CompleteResponse;
@@ -163,6 +164,7 @@ public final class TurnoutClient implements AutoCloseable {
 
   /** Has a request answered as the answer comes; to be closed. Never retried here. */
   public ResponseStream<CompleteStreamResponse> completeStream(CompleteStreamRequest request, Duration timeout) {
+    ErrorDecoding.checkSize(request);
     ClientCall<CompleteStreamRequest, CompleteStreamResponse> call =
         begin(CompletionServiceGrpc.getCompleteStreamMethod(), timeout);
     ResponseStream<CompleteStreamResponse> stream =
@@ -242,14 +244,11 @@ public final class TurnoutClient implements AutoCloseable {
     }
     TurnoutClientBuilder.checkPositive("timeout", timeout);
     ManagedChannel channel = channels.get(Math.floorMod(turn.getAndIncrement(), channels.size()));
-    CallOptions options =
-        CallOptions.DEFAULT
-            .withDeadlineAfter(timeout.toNanos(), TimeUnit.NANOSECONDS)
-            .withMaxOutboundMessageSize(TurnoutClientBuilder.MAX_MESSAGE_BYTES);
-    return channel.newCall(method, options);
+    return channel.newCall(
+        method, CallOptions.DEFAULT.withDeadlineAfter(timeout.toNanos(), TimeUnit.NANOSECONDS));
   }
 
-  private <Q, A> A call(MethodDescriptor<Q, A> method, Q question, Duration timeout) {
+  private <Q extends MessageLite, A> A call(MethodDescriptor<Q, A> method, Q question, Duration timeout) {
     CompletableFuture<A> answer = callAsync(method, question, timeout);
     try {
       return answer.get();
@@ -265,7 +264,9 @@ public final class TurnoutClient implements AutoCloseable {
     }
   }
 
-  private <Q, A> CompletableFuture<A> callAsync(MethodDescriptor<Q, A> method, Q question, Duration timeout) {
+  private <Q extends MessageLite, A> CompletableFuture<A> callAsync(
+      MethodDescriptor<Q, A> method, Q question, Duration timeout) {
+    ErrorDecoding.checkSize(question);
     ClientCall<Q, A> call = begin(method, timeout);
     CompletableFuture<A> answer = new CompletableFuture<>();
     ClientCalls.asyncUnaryCall(
