@@ -39,8 +39,8 @@ bool is(const std::shared_ptr<const Error>& error) {
   } catch (const Kind&) {
     return true;
   } catch (const Error&) {
-    return false;
   }
+  return false;
 }
 
 TEST(Errors, AnInvalidRequestNamesItsField) {
