@@ -50,8 +50,12 @@ TEST_F(ClientTest, Decides) {
   EXPECT_EQ(service_.header("user-agent").find(std::string("turnout-cpp/") + kVersion + " shop/2.1 grpc-c++"), 0U);
 }
 
-TEST(Version, IsTheServers) {
-  EXPECT_NE(read(TURNOUT_PYPROJECT).find("\nversion = \"" + std::string(kVersion) + "\"\n"), std::string::npos);
+TEST(Package, ShowsTheExampleThatRuns) {
+  EXPECT_NE(read(TURNOUT_CLIENT "/README.md").find(read(TURNOUT_CLIENT "/example/example.cpp")), std::string::npos);
+}
+
+TEST(Package, HasTheVersionOfTheServer) {
+  EXPECT_NE(read(TURNOUT_CLIENT "/../../pyproject.toml").find("\nversion = \"" + std::string(kVersion) + "\"\n"), std::string::npos);
 }
 
 TEST(Tls, IsSpokenAndChecked) {

@@ -2,6 +2,7 @@ package dev.turnout;
 
 import dev.turnout.v1.CompleteFailure;
 import io.grpc.Status;
+import java.io.Serializable;
 import java.time.Duration;
 import java.util.Map;
 
@@ -12,7 +13,8 @@ record ErrorDetails(
     String message,
     Map<String, String> metadata,
     Duration retryAfter,
-    CompleteFailure failure) {
+    CompleteFailure failure)
+    implements Serializable {
   ErrorDetails {
     metadata = Map.copyOf(metadata);
   }

@@ -5,10 +5,14 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
+import java.util.Spliterator;
+import java.util.Spliterators;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.function.BiFunction;
 import java.util.function.Function;
+import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
 
 /**
  * What comes back on a stream, as it comes. To be closed, or read to its end; closing cancels what is not at its end.
@@ -107,6 +111,12 @@ public class ResponseStream<T> implements Iterator<T>, AutoCloseable {
     T value = ((Message<T>) next).value();
     next = null;
     return value;
+  }
+
+  /** The same as a stream of Java's, whose {@code close} is this one's. */
+  public Stream<T> stream() {
+    int traits = Spliterator.ORDERED | Spliterator.NONNULL;
+    return StreamSupport.stream(Spliterators.spliteratorUnknownSize(this, traits), false).onClose(this::close);
   }
 
   /** Cancels what is not at its end. May be called again. */

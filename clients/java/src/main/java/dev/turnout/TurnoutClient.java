@@ -7,9 +7,6 @@ import dev.turnout.v1.CompleteResponse;
 import dev.turnout.v1.CompleteStreamRequest;
 import dev.turnout.v1.CompleteStreamResponse;
 import dev.turnout.v1.CompletionServiceGrpc;
-import dev.turnout.v1.DecisionStatus;
-import dev.turnout.v1.Reason;
-import dev.turnout.v1.ReasonKind;
 import dev.turnout.v1.RouteBatchRequest;
 import dev.turnout.v1.RouteBatchResponse;
 import dev.turnout.v1.RouteRequest;
@@ -28,7 +25,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -43,17 +39,18 @@ import java.util.stream.Collectors;
  * IllegalStateException}.
  */
 public final class TurnoutClient implements AutoCloseable {
-  private static final System.Logger LOGGER = System.getLogger("dev.turnout");
   private static final long CLOSE_S = 5;
 
   private final List<ManagedChannel> channels;
   private final TurnoutClientBuilder settings;
   private final AtomicInteger turn = new AtomicInteger();
-  private final Map<String, Long> failOpenCounts = new ConcurrentHashMap<>();
+  private final FailOpen failOpen;
+  private final ReconnectPace reconnecting = new ReconnectPace(System::nanoTime);
   private volatile boolean closed;
 
   TurnoutClient(TurnoutClientBuilder settings, List<ManagedChannel> channels) {
     this.settings = settings;
+    this.failOpen = new FailOpen(settings.onFailOpen);
     this.channels = List.copyOf(channels);
   }
 
@@ -109,13 +106,13 @@ public final class TurnoutClient implements AutoCloseable {
     } catch (InvalidRequestException error) {
       throw error;
     } catch (TurnoutException error) {
-      return failOpen(defaultTier, error);
+      return failOpen.decide(defaultTier, error);
     }
   }
 
   /** How often {@code routeOr} fell back, by {@link TurnoutException#label}. A copy. */
   public Map<String, Long> failOpenCounts() {
-    return Map.copyOf(failOpenCounts);
+    return failOpen.counts();
   }
 
   /** As {@link #routeBatch(List, Duration)}, within 5 seconds or the client's deadline. */
@@ -213,23 +210,6 @@ public final class TurnoutClient implements AutoCloseable {
     }
   }
 
-  private Outcome failOpen(String tier, TurnoutException error) {
-    failOpenCounts.merge(error.label(), 1L, Long::sum);
-    try {
-      settings.onFailOpen.accept(error);
-    } catch (RuntimeException e) {
-      // A broken listener must not turn failing open into failing. Its message may hold anything.
-      LOGGER.log(System.Logger.Level.ERROR, "on_fail_open_failed: " + e.getClass().getName());
-    }
-    RouteResponse decision =
-        RouteResponse.newBuilder()
-            .setTier(tier)
-            .setStatus(DecisionStatus.DECISION_STATUS_DEFAULTED)
-            .addReasons(Reason.newBuilder().setKind(ReasonKind.REASON_KIND_DEFAULT).setId(error.label()))
-            .build();
-    return Outcome.fellBack(decision, error);
-  }
-
   private Duration routeTimeout() {
     return orDefault(settings.timeout, "turnout.v1.RoutingService/Route");
   }
@@ -301,6 +281,8 @@ public final class TurnoutClient implements AutoCloseable {
   private TurnoutException decode(Status status, Metadata trailers) {
     if (closed && status.getCode() == Status.Code.UNAVAILABLE) {
       status = Status.CANCELLED.withDescription("the client was closed");
+    } else if (status.getCode() == Status.Code.UNAVAILABLE && reconnecting.isDue()) {
+      channels.forEach(ManagedChannel::resetConnectBackoff);
     }
     return ErrorDecoding.decode(status, trailers, null);
   }

@@ -16,7 +16,7 @@ public class TurnoutException extends RuntimeException {
   /** The reason of an error that came from gRPC or a proxy. */
   public static final String UNSPECIFIED = "UNSPECIFIED";
 
-  private final transient ErrorDetails details;
+  private final ErrorDetails details;
 
   TurnoutException(ErrorDetails details, Throwable cause) {
     super(details.describe(), cause);

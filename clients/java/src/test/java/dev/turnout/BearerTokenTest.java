@@ -11,13 +11,19 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class BearerTokenTest {
   @ParameterizedTest
-  @ValueSource(strings = {"localhost", "localhost:1", "dns:///localhost:1", "127.0.0.1:1", "127.1.2.3", "[::1]:1", "::1", "unix:/run/a"})
+  @ValueSource(
+      strings = {
+        "localhost", "localhost:1", "dns:///localhost:1", "127.0.0.1:1", "127.1.2.3", "[::1]:1", "::1", "unix:/run/a"
+      })
   void staysOnThisMachine(String target) {
     assertEquals("Bearer t", BearerToken.header("t", target, false));
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"router.internal:1", "127.0.0.1.example.com", "localhost.example.com:1", "10.0.0.1", "[::2]:1", "dns:///a", ""})
+  @ValueSource(
+      strings = {
+        "router.internal:1", "127.0.0.1.example.com", "localhost.example.com:1", "10.0.0.1", "[::2]:1", "dns:///a", ""
+      })
   void needsCredentialsElsewhere(String target) {
     assertThrows(IllegalArgumentException.class, () -> BearerToken.header("t", target, false));
     assertEquals("Bearer t", BearerToken.header("t", target, true));

@@ -10,10 +10,11 @@ import dev.turnout.v1.CompleteRequest;
 import dev.turnout.v1.CompleteStreamRequest;
 import dev.turnout.v1.RouteRequest;
 import dev.turnout.v1.RouteResponse;
+import io.grpc.Status;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
-import java.io.FileOutputStream;
-import java.io.FileDescriptor;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -21,6 +22,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
@@ -28,6 +30,7 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
 
 /** Runs the cases of tests/conformance through this client; its README has the forms of what is read and written. */
 public final class ConformanceRunner {
@@ -126,7 +129,7 @@ public final class ConformanceRunner {
     }
   }
 
-  private <T> void collect(ResponseStream<T> stream, String key, java.util.function.Function<T, JsonObject> form) {
+  private <T> void collect(ResponseStream<T> stream, String key, Function<T, JsonObject> form) {
     int most = given.has("cancel_after_events") ? given.get("cancel_after_events").getAsInt() : Integer.MAX_VALUE;
     cancelAfter(stream::close);
     JsonArray forms = new JsonArray();
@@ -145,7 +148,7 @@ public final class ConformanceRunner {
     try {
       return answer.join();
     } catch (CancellationException e) {
-      throw ErrorDecoding.classify(ErrorDetails.of(io.grpc.Status.Code.CANCELLED, "the future was cancelled"), e);
+      throw ErrorDecoding.classify(ErrorDetails.of(Status.Code.CANCELLED, "the future was cancelled"), e);
     } catch (CompletionException e) {
       throw (TurnoutException) e.getCause();
     }
@@ -207,6 +210,6 @@ public final class ConformanceRunner {
     }
     // InvalidRequestException is "invalid_request"; the table shortens one name.
     String name = error.getClass().getSimpleName().replace("Exception", "").replace("CallCancelled", "Cancelled");
-    return name.replaceAll("(?<=[a-z])(?=[A-Z])", "_").toLowerCase(java.util.Locale.ROOT);
+    return name.replaceAll("(?<=[a-z])(?=[A-Z])", "_").toLowerCase(Locale.ROOT);
   }
 }

@@ -15,6 +15,10 @@ import dev.turnout.v1.CompleteFailure;
 import dev.turnout.v1.RouteError;
 import io.grpc.Metadata;
 import io.grpc.Status;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.ObjectInputStream;
+import java.io.ObjectOutputStream;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Optional;
@@ -43,8 +47,13 @@ class ErrorDecodingTest {
 
   @Test
   void anInvalidRequestNamesItsField() {
-    ErrorInfo info = info("UNKNOWN_TIER").toBuilder().putMetadata("field", "constraints.min_tier").putMetadata("value", "huge").build();
-    var error = assertInstanceOf(InvalidRequestException.class, decode(Status.INVALID_ARGUMENT.withDescription("words"), info));
+    ErrorInfo info =
+        info("UNKNOWN_TIER").toBuilder()
+            .putMetadata("field", "constraints.min_tier")
+            .putMetadata("value", "huge")
+            .build();
+    var decoded = decode(Status.INVALID_ARGUMENT.withDescription("words"), info);
+    var error = assertInstanceOf(InvalidRequestException.class, decoded);
     assertEquals("constraints.min_tier", error.field());
     assertEquals("huge", error.value());
     assertEquals("", error.limit());
@@ -54,21 +63,24 @@ class ErrorDecodingTest {
   @Test
   void theFieldOfABadRequestServesWhereTheReasonNamesNone() {
     var violation = BadRequest.FieldViolation.newBuilder().setField("policy");
-    var error = decode(Status.INVALID_ARGUMENT, info("INVALID_FIELD"), BadRequest.newBuilder().addFieldViolations(violation).build());
+    BadRequest bad = BadRequest.newBuilder().addFieldViolations(violation).build();
+    var error = decode(Status.INVALID_ARGUMENT, info("INVALID_FIELD"), bad);
     assertEquals("policy", ((InvalidRequestException) error).field());
   }
 
   @Test
   void overloadedSaysWhenToComeBack() {
     var delay = com.google.protobuf.Duration.newBuilder().setSeconds(1).setNanos(500_000_000);
-    var error = decode(Status.RESOURCE_EXHAUSTED, info("OVERLOADED"), RetryInfo.newBuilder().setRetryDelay(delay).build());
+    RetryInfo retry = RetryInfo.newBuilder().setRetryDelay(delay).build();
+    var error = decode(Status.RESOURCE_EXHAUSTED, info("OVERLOADED"), retry);
     assertInstanceOf(OverloadedException.class, error);
     assertEquals(Optional.of(Duration.ofMillis(1500)), error.retryAfter());
   }
 
   @Test
   void unavailableTellsItsCauses() {
-    ErrorInfo info = info("UPSTREAM_UNAVAILABLE").toBuilder().putMetadata("causes", "rate_limited=2, connection=1").build();
+    ErrorInfo info =
+        info("UPSTREAM_UNAVAILABLE").toBuilder().putMetadata("causes", "rate_limited=2, connection=1").build();
     var error = decode(Status.UNAVAILABLE, info, CompleteFailure.newBuilder().setTier("mid").build());
     assertInstanceOf(UnavailableException.class, error);
     assertEquals(Map.of("rate_limited", 2, "connection", 1), error.causes());
@@ -76,8 +88,20 @@ class ErrorDecodingTest {
   }
 
   @Test
+  void anExceptionCanBeSerialised() throws Exception {
+    var written = new ByteArrayOutputStream();
+    CompleteFailure failure = CompleteFailure.newBuilder().setTier("mid").build();
+    new ObjectOutputStream(written).writeObject(decode(Status.UNAVAILABLE, info("NOT_SERVING"), failure));
+    var read = new ObjectInputStream(new ByteArrayInputStream(written.toByteArray())).readObject();
+    var error = assertInstanceOf(UnavailableException.class, read);
+    assertEquals("NOT_SERVING", error.reason());
+    assertEquals("mid", error.failure().orElseThrow().getTier());
+  }
+
+  @Test
   void garbledCausesAreNone() {
-    ErrorInfo info = info("UPSTREAM_UNAVAILABLE").toBuilder().putMetadata("causes", "a=, =b, c=99999999999, d").build();
+    ErrorInfo info =
+        info("UPSTREAM_UNAVAILABLE").toBuilder().putMetadata("causes", "a=, =b, c=99999999999, d").build();
     assertEquals(Map.of(), decode(Status.UNAVAILABLE, info).causes());
   }
 
@@ -113,15 +137,19 @@ class ErrorDecodingTest {
     Metadata trailers = new Metadata();
     trailers.put(DETAILS, new byte[] {-1, -1, -1});
     assertInstanceOf(OverloadedException.class, ErrorDecoding.decode(Status.RESOURCE_EXHAUSTED, trailers, null));
-    Any garbled = Any.newBuilder().setTypeUrl("type.googleapis.com/google.rpc.ErrorInfo").setValue(ByteString.copyFromUtf8("\u00ff")).build();
+    Any garbled =
+        Any.newBuilder()
+            .setTypeUrl("type.googleapis.com/google.rpc.ErrorInfo")
+            .setValue(ByteString.copyFrom(new byte[] {-1}))
+            .build();
     assertEquals("NOT_SERVING", decode(Status.UNAVAILABLE, garbled, info("NOT_SERVING")).reason());
   }
 
   @ParameterizedTest
   @ValueSource(strings = {"Received message larger than max (20 vs. 10)", "SERVER: Received message larger than max (20 vs. 10)"})
   void aMessageThatIsTooLargeIsTheCallersFault(String words) {
-    var error = assertInstanceOf(
-        InvalidRequestException.class, ErrorDecoding.decode(Status.RESOURCE_EXHAUSTED.withDescription(words), null, null));
+    var decoded = ErrorDecoding.decode(Status.RESOURCE_EXHAUSTED.withDescription(words), null, null);
+    var error = assertInstanceOf(InvalidRequestException.class, decoded);
     assertEquals("20 bytes", error.value());
     assertEquals("10 bytes", error.limit());
   }

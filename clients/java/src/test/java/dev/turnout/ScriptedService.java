@@ -2,7 +2,6 @@ package dev.turnout;
 
 import com.google.protobuf.Any;
 import com.google.protobuf.ByteString;
-import com.google.protobuf.Message;
 import com.google.rpc.ErrorInfo;
 import dev.turnout.v1.CompleteRequest;
 import dev.turnout.v1.CompleteResponse;
@@ -85,13 +84,11 @@ final class ScriptedService implements AutoCloseable {
     return RouteResponse.parseFrom(known.toByteString().concat(unknown));
   }
 
-  static RuntimeException failure(Status.Code code, Message... details) {
-    com.google.rpc.Status.Builder status =
-        com.google.rpc.Status.newBuilder().setCode(code.value()).setMessage("for people");
-    for (Message detail : details) {
-      status.addDetails(Any.pack(detail));
-    }
-    return StatusProto.toStatusRuntimeException(status.build());
+  private static RuntimeException failure(Status.Code code, String reason, String key, String value) {
+    ErrorInfo info =
+        ErrorInfo.newBuilder().setDomain("turnout.v1").setReason(reason).putMetadata(key, value).build();
+    return StatusProto.toStatusRuntimeException(
+        com.google.rpc.Status.newBuilder().setCode(code.value()).addDetails(Any.pack(info)).build());
   }
 
   private static RouteResponse answer(RouteRequest request) {
@@ -104,15 +101,9 @@ final class ScriptedService implements AutoCloseable {
       switch (request.getPolicy()) {
         case "slow" -> {}
         case "internal" ->
-            answers.onError(
-                failure(
-                    Status.Code.INTERNAL,
-                    ErrorInfo.newBuilder().setDomain("turnout.v1").setReason("INTERNAL").putMetadata("incident", "a1").build()));
+            answers.onError(failure(Status.Code.INTERNAL, "INTERNAL", "incident", "a1"));
         case "invalid" ->
-            answers.onError(
-                failure(
-                    Status.Code.INVALID_ARGUMENT,
-                    ErrorInfo.newBuilder().setDomain("turnout.v1").setReason("INVALID_FIELD").putMetadata("field", "prompt").build()));
+            answers.onError(failure(Status.Code.INVALID_ARGUMENT, "INVALID_FIELD", "field", "prompt"));
         case "newer" -> {
           try {
             answers.onNext(newer());

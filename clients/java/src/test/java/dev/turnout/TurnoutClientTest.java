@@ -77,7 +77,8 @@ class TurnoutClientTest {
       "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
       "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key.getPath(), "-out", certificate.getPath()
     };
-    assertEquals(0, new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(ProcessBuilder.Redirect.DISCARD).start().waitFor());
+    ProcessBuilder making = new ProcessBuilder(command).redirectErrorStream(true);
+    assertEquals(0, making.redirectOutput(ProcessBuilder.Redirect.DISCARD).start().waitFor());
     try (ScriptedService secure =
             new ScriptedService(TlsServerCredentials.create(certificate, key));
         TurnoutClient trusting =
@@ -164,6 +165,13 @@ class TurnoutClientTest {
       stream.finish();
       assertFalse(stream.hasNext());
       assertFalse(stream.hasNext());
+    }
+  }
+
+  @Test
+  void aStreamIsOneOfJavas() {
+    try (var texts = client.completeStream(CompleteStreamRequest.getDefaultInstance()).stream()) {
+      assertEquals(List.of(4096, 4096), texts.limit(2).map(event -> event.getText().getText().length()).toList());
     }
   }
 

@@ -10,7 +10,7 @@ import java.time.Duration;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 
-class ServiceConfigTest {
+class PackageTest {
   @Test
   void timeoutsAreDefaultsAndNoCeilings() {
     assertEquals(
@@ -24,6 +24,14 @@ class ServiceConfigTest {
         ServiceConfig.SHARED.timeouts());
     assertFalse(ServiceConfig.SHARED.channel().toString().contains("timeout"));
     assertTrue(ServiceConfig.SHARED.channel().toString().contains("retryThrottling"));
+  }
+
+  @Test
+  void theReadmeShowsTheExampleThatRuns() throws Exception {
+    assertTrue(Files.readString(Path.of("README.md")).contains(Files.readString(Path.of("example/Example.java"))));
+    assertTrue(
+        Files.readString(Path.of("README.md"))
+            .contains("<version>" + TurnoutClientBuilder.version() + "</version>"));
   }
 
   @Test
