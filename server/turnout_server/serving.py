@@ -12,6 +12,7 @@ from turnout_fastpath import Engine, StateBlock, StateError
 from turnout_server.challenger import Challenger
 from turnout_server.completion.completer import Completer
 from turnout_server.completion.recording import Recorder
+from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.server import MainPort
 from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
 from turnout_server.observability.logs import get_logger
@@ -70,8 +71,14 @@ class Service:
             )
         except StateError as error:
             raise StartError(str(error)) from error
+        outcomes = Outcomes(self.metrics, self.store, lambda: self.router.snapshot)
         self.port = MainPort(
-            settings, self.router, self.metrics, completer=self.completer, shares_port=shares_port
+            settings,
+            self.router,
+            self.metrics,
+            completer=self.completer,
+            ext_proc=outcomes if settings.ext_proc else None,
+            shares_port=shares_port,
         )
 
     def sums(self) -> Sums:

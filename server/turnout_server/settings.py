@@ -130,6 +130,15 @@ class Settings:
             "~/.local/state, off: nowhere.",
         ),
     ] = "auto"
+    ext_proc: Annotated[
+        bool,
+        Meaning(
+            switch(),
+            "-",
+            "Serve Envoy's external processor (ext_proc) on the main port, for chat requests that pass through an Envoy; "
+            "needs the extra `envoy`.",
+        ),
+    ] = False
     max_in_flight: Annotated[
         int,
         Meaning(

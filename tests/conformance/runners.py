@@ -22,6 +22,8 @@ RUNNERS: Mapping[str, tuple[Path, tuple[str, ...]]] = {
         ("java", "-cp", "target/classes:target/test-classes:target/lib/*", "dev.turnout.ConformanceRunner"),
     ),
     "cpp": (ROOT / "clients/cpp", ("build/conformance_runner",)),
+    "go": (ROOT, (str(ROOT / "build" / "clients" / "go-conformance"),)),
+    "typescript": (ROOT / "clients" / "typescript", ("node", "dist/conformance/runner.js")),
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
+import orjson
+
+from turnout_server.completion.tokens import TokenCounts
 from turnout_server.quality.store.records import (
     AttemptRecord,
     CostRecord,
@@ -31,7 +33,7 @@ def decision_row(record: DecisionRecord) -> Row:
         "at_ms": _whole(record.at_ms),
         "propensity": float(record.propensity),
         "tokens_total": _whole(record.tokens_total),
-        "p_sufficient": clean(json.dumps(dict(record.p_sufficient)), MAX_TEXT_CHARS),
+        "p_sufficient": clean(orjson.dumps(dict(record.p_sufficient)).decode(), MAX_TEXT_CHARS),
         "features": record.features,
         "prompt": record.prompt,
         "answer": record.answer,
@@ -89,7 +91,7 @@ def cost_row(record: CostRecord) -> Row:
         "purpose": str(cost.purpose),
         "result": str(cost.result),
         "processing": str(record.processing),
-        **{part: _whole(count) for part, count in asdict(record.tokens).items()},
+        **{part: _whole(getattr(record.tokens, part)) for part in _TOKEN_PARTS},
         "cost_nano": None if cost.cost_nano is None else _whole(cost.cost_nano),
         "complete": cost.complete,
         "estimated": cost.estimated,
@@ -114,6 +116,8 @@ def score_row(record: ScoreRecord) -> Row:
 
 def clean(text: str, limit: int) -> str:
     """Text without NUL and lone surrogates, which PostgreSQL refuses, cut to `limit` characters."""
+    if len(text) <= limit and text.isascii() and "\0" not in text:
+        return text
     return text[:limit].replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
@@ -146,4 +150,5 @@ _DECISION_NAMES = (
     "bundle_revision",
     "features_revision",
 )
+_TOKEN_PARTS = tuple(one.name for one in fields(TokenCounts))
 _ATTEMPT_NAMES = ("deployment", "model", "model_version", "purpose", "result", "finish_reason")
