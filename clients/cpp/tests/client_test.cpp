@@ -117,6 +117,12 @@ TEST_F(ClientTest, FailsOpenWhereNobodyListens) {
   EXPECT_EQ(client_.fail_open_counts().at("UNAVAILABLE"), 1);
 }
 
+TEST_F(ClientTest, RetriesEndWhereTheServiceStaysAway) {
+  for (int i = 0; i < 100; ++i) EXPECT_THROW(client_.route(request("hi", "down")), UnavailableError);
+  // Half of 100 tokens are spent by the first 50 attempts, of which 37 or so are retries.
+  EXPECT_NEAR(service_.calls(), 137, 5);
+}
+
 TEST_F(ClientTest, ABatchKeepsItsOrder) {
   const auto outcomes = client_.route_batch({request("a"), request("b")});
   ASSERT_EQ(outcomes.size(), 2U);

@@ -42,6 +42,7 @@ void answer(const v1::RouteRequest& request, v1::RouteResponse* response) {
 class ScriptedService::Watch {
  public:
   Watch(ScriptedService* service, grpc::ServerContext* context) : service_(service) {
+    ++service_->calls_;
     ++service_->calls_in_flight_;
     const std::lock_guard<std::mutex> lock(service_->mutex_);
     service_->peers_.insert(context->peer());
@@ -66,6 +67,10 @@ class ScriptedService::Routing final : public v1::RoutingService::Service {
     if (policy == "slow") wait_until_cancelled(context);
     if (policy == "internal") return failure(grpc::StatusCode::INTERNAL, "INTERNAL", "incident", "a1");
     if (policy == "invalid") return failure(grpc::StatusCode::INVALID_ARGUMENT, "INVALID_FIELD", "field", "prompt");
+    if (policy == "down") {
+      context->AddTrailingMetadata("grpc-retry-pushback-ms", "1");
+      return grpc::Status(grpc::StatusCode::UNAVAILABLE, "for people");
+    }
     answer(*request, response);
     if (policy == "newer") {
       response->set_status(static_cast<v1::DecisionStatus>(kUnknownEnum));

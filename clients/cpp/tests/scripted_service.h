@@ -36,6 +36,8 @@ class ScriptedService {
   // Of the calls so far: the addresses that they came from, and a header of the last.
   size_t peers() const;
   std::string header(const std::string& name) const;
+  // Attempts so far.
+  int calls() const { return calls_; }
   int calls_in_flight() const { return calls_in_flight_; }
 
  private:
@@ -46,6 +48,7 @@ class ScriptedService {
   mutable std::mutex mutex_;
   std::set<std::string> peers_;
   std::map<std::string, std::string> headers_;
+  std::atomic<int> calls_{0};
   std::atomic<int> calls_in_flight_{0};
   std::unique_ptr<Routing> routing_;
   std::unique_ptr<Completion> completion_;

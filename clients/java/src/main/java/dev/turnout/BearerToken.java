@@ -13,7 +13,8 @@ final class BearerToken {
   /**
    * The value of the header.
    *
-   * @throws IllegalArgumentException the token would cross a network in clear text, or is no header value. It is not shown.
+   * @throws IllegalArgumentException the token would cross a network in clear text, or is no header value; it is not
+   *     shown.
    */
   static String header(String token, String target, boolean encrypted) {
     if (!VISIBLE.matcher(token).matches()) {

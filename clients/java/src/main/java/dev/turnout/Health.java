@@ -6,8 +6,8 @@ import io.grpc.MethodDescriptor;
 import io.grpc.protobuf.ProtoUtils;
 
 /**
- * The standard health check, without a library for it: both messages have one field, number 1, and so the wire form of a
- * wrapper type. HealthCheckRequest.service is that of StringValue, HealthCheckResponse.status that of Int32Value.
+ * The standard health check, without a library for it: both messages have one field, number 1, and so the wire form of
+ * a wrapper type. HealthCheckRequest.service is that of StringValue, HealthCheckResponse.status that of Int32Value.
  */
 final class Health {
   static final MethodDescriptor<StringValue, Int32Value> CHECK =

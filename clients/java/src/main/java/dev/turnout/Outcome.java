@@ -28,8 +28,10 @@ public final class Outcome {
       case RESPONSE -> new Outcome(result.getResponse(), null);
       case ERROR -> new Outcome(null, ErrorDecoding.decode(result.getError()));
       // A kind of result that a newer server knows.
-      case RESULT_NOT_SET ->
-          new Outcome(null, new TurnoutException(ErrorDetails.of(Status.Code.UNKNOWN, "a result of an unknown kind"), null));
+      case RESULT_NOT_SET -> {
+        ErrorDetails details = ErrorDetails.of(Status.Code.UNKNOWN, "a result of an unknown kind");
+        yield new Outcome(null, new TurnoutException(details, null));
+      }
     };
   }
 

@@ -5,8 +5,8 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.LongSupplier;
 
 /**
- * How often a client that cannot reach its service tries to connect: every 5 seconds at least, while calls fail. gRPC's own
- * ceiling of 120 seconds, which it lets nobody set, would keep clients away for two minutes after an outage.
+ * How often a client that cannot reach its service tries to connect: every 5 seconds at least, while calls fail. gRPC's
+ * own ceiling of 120 seconds, which it lets nobody set, would keep clients away for two minutes after an outage.
  */
 final class ReconnectPace {
   private static final long CEILING_NS = TimeUnit.SECONDS.toNanos(5);

@@ -11,8 +11,8 @@ import java.util.function.BiFunction;
 /**
  * Decisions for requests as they come: an outcome for each, in their order.
  *
- * <p>Send from one thread and read from another, or send a few before reading: the service stops reading where its results are
- * not read.
+ * <p>Send from one thread and read from another, or send a few before reading: the service stops reading where its
+ * results are not read.
  */
 public final class RouteStream extends ResponseStream<Outcome> {
   private final ClientCall<RouteStreamRequest, RouteStreamResponse> call;

@@ -16,8 +16,8 @@ import java.util.Map;
 /**
  * The service config that the clients of all languages share: retries, throttling, default deadlines.
  *
- * <p>gRPC takes a {@code timeout} of the service config as a ceiling of the caller's own deadline. Here it is a default, so the
- * timeouts are read from the file and left out of what the channel is given.
+ * <p>gRPC takes a {@code timeout} of the service config as a ceiling of the caller's own deadline. Here it is a default,
+ * so the timeouts are read from the file and left out of what the channel is given.
  *
  * @param channel retry policies and throttling, as gRPC's channels take them.
  * @param timeouts default deadline of each method, by "service/method".

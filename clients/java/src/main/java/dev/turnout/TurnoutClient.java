@@ -34,9 +34,9 @@ import java.util.stream.Collectors;
 /**
  * Asks the service. Safe to use from any thread: make one, keep it, close it at the end.
  *
- * <p>Every call has a deadline. UNAVAILABLE is retried within it, up to three times, unless the service asks to stay away;
- * streams, completions and everything else are not retried. Calls throw {@link TurnoutException}; of a closed client, {@link
- * IllegalStateException}.
+ * <p>Every call has a deadline. UNAVAILABLE is retried within it, up to three times, unless the service asks to stay
+ * away; streams, completions and everything else are not retried. Calls throw {@link TurnoutException}; of a closed
+ * client, {@link IllegalStateException}.
  */
 public final class TurnoutClient implements AutoCloseable {
   private static final long CLOSE_S = 5;
@@ -89,13 +89,14 @@ public final class TurnoutClient implements AutoCloseable {
     return callAsync(RoutingServiceGrpc.getRouteMethod(), request, timeout);
   }
 
-  /** As {@link #routeOr(String, RouteRequest, Duration)}, within 50 milliseconds or the client's {@code routeOrTimeout}. */
+  /** As {@link #routeOr(String, RouteRequest, Duration)}, within 50 ms or the client's {@code routeOrTimeout}. */
   public Outcome routeOr(String defaultTier, RouteRequest request) {
     return routeOr(defaultTier, request, settings.routeOrTimeout);
   }
 
   /**
-   * As {@code route}, but fails open: where the service gives no decision, the caller's default serves, and that is counted.
+   * As {@code route}, but fails open: where the service gives no decision, the caller's default serves, and that is
+   * counted.
    *
    * @throws InvalidRequestException the request breaks the contract, which a default would hide.
    */
@@ -176,7 +177,7 @@ public final class TurnoutClient implements AutoCloseable {
     return checkHealth("", orDefault(settings.timeout, "grpc.health.v1.Health/Check"));
   }
 
-  /** How a service is, by its full name: SERVING if it is so over every connection, else what the first other one says. */
+  /** How a service of that full name is: SERVING over every connection, or what the first other one says. */
   public HealthStatus checkHealth(String service, Duration timeout) {
     StringValue question = StringValue.of(service);
     for (int i = 0; i < channels.size(); i++) {

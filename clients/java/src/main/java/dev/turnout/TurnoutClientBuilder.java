@@ -49,7 +49,7 @@ public final class TurnoutClientBuilder {
     return credentials(TlsChannelCredentials.create());
   }
 
-  /** gRPC's own credentials, such as {@link TlsChannelCredentials} with authorities and a key; without any: clear text. */
+  /** gRPC's own credentials, such as {@link TlsChannelCredentials} with authorities and a key; none: clear text. */
   public TurnoutClientBuilder credentials(ChannelCredentials credentials) {
     this.credentials = Objects.requireNonNull(credentials);
     return this;

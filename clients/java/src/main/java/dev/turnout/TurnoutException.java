@@ -62,8 +62,8 @@ public class TurnoutException extends RuntimeException {
   }
 
   /**
-   * Why no deployment could answer a completion: for each fault, such as {@code rate_limited}, how many attempts ended so or
-   * deployments were closed for it. Empty where the service names none.
+   * Why no deployment could answer a completion: for each fault, such as {@code rate_limited}, how many attempts ended
+   * so or deployments were closed for it. Empty where the service names none.
    */
   public Map<String, Integer> causes() {
     Map<String, Integer> causes = new LinkedHashMap<>();

@@ -18,6 +18,7 @@ import dev.turnout.v1.RouteStreamResponse;
 import dev.turnout.v1.RoutingServiceGrpc;
 import dev.turnout.v1.TextDelta;
 import io.grpc.Attributes;
+import io.grpc.ForwardingServerCallListener.SimpleForwardingServerCallListener;
 import io.grpc.Grpc;
 import io.grpc.InsecureServerCredentials;
 import io.grpc.Metadata;
@@ -46,6 +47,10 @@ import java.util.concurrent.atomic.AtomicInteger;
 final class ScriptedService implements AutoCloseable {
   static final long PATIENCE_S = 30;
 
+  private static final Metadata.Key<String> PUSHBACK =
+      Metadata.Key.of("grpc-retry-pushback-ms", Metadata.ASCII_STRING_MARSHALLER);
+
+  /** Of every attempt. */
   final List<Metadata> headers = new CopyOnWriteArrayList<>();
   final Set<SocketAddress> peers = ConcurrentHashMap.newKeySet();
   final AtomicInteger connections = new AtomicInteger();
@@ -104,6 +109,11 @@ final class ScriptedService implements AutoCloseable {
             answers.onError(failure(Status.Code.INTERNAL, "INTERNAL", "incident", "a1"));
         case "invalid" ->
             answers.onError(failure(Status.Code.INVALID_ARGUMENT, "INVALID_FIELD", "field", "prompt"));
+        case "down" -> {
+          Metadata trailers = new Metadata();
+          trailers.put(PUSHBACK, "1");
+          answers.onError(Status.UNAVAILABLE.asRuntimeException(trailers));
+        }
         case "newer" -> {
           try {
             answers.onNext(newer());
@@ -170,7 +180,7 @@ final class ScriptedService implements AutoCloseable {
     /** Goes on until the caller goes. */
     @Override
     public void completeStream(CompleteStreamRequest request, StreamObserver<CompleteStreamResponse> answers) {
-      ServerCallStreamObserver<CompleteStreamResponse> call = (ServerCallStreamObserver<CompleteStreamResponse>) answers;
+      var call = (ServerCallStreamObserver<CompleteStreamResponse>) answers;
       CompleteStreamResponse text =
           CompleteStreamResponse.newBuilder().setText(TextDelta.newBuilder().setText("o".repeat(4096))).build();
       call.setOnReadyHandler(
@@ -189,7 +199,7 @@ final class ScriptedService implements AutoCloseable {
       headers.add(given);
       peers.add(call.getAttributes().get(Grpc.TRANSPORT_ATTR_REMOTE_ADDR));
       callsInFlight.incrementAndGet();
-      return new io.grpc.ForwardingServerCallListener.SimpleForwardingServerCallListener<Q>(next.startCall(call, given)) {
+      return new SimpleForwardingServerCallListener<Q>(next.startCall(call, given)) {
         @Override
         public void onComplete() {
           callsInFlight.decrementAndGet();

@@ -58,7 +58,8 @@ class TurnoutClientTest {
   @Test
   void decides() {
     assertEquals("mid", client.route("hi").getTier());
-    assertTrue(header("user-agent").startsWith("turnout-java/" + TurnoutClientBuilder.version() + " shop/2.1 grpc-java"));
+    String expected = "turnout-java/" + TurnoutClientBuilder.version() + " shop/2.1 grpc-java";
+    assertTrue(header("user-agent").startsWith(expected));
   }
 
   @Test
@@ -143,6 +144,15 @@ class TurnoutClientTest {
     service.close();
     assertTrue(client.routeOr("frontier", request("hi", ""), LONG).fellBack());
     assertEquals(Map.of("UNAVAILABLE", 1L), client.failOpenCounts());
+  }
+
+  @Test
+  void retriesEndWhereTheServiceStaysAway() {
+    for (int i = 0; i < 100; i++) {
+      assertThrows(UnavailableException.class, () -> client.route(request("hi", "down")));
+    }
+    // Half of 100 tokens are spent by the first 50 attempts, of which 37 or so are retries.
+    assertEquals(137, service.headers.size(), 5);
   }
 
   @Test
