@@ -1,13 +1,15 @@
 import dev.turnout.TurnoutClient;
 import dev.turnout.v1.Reason;
 import dev.turnout.v1.RouteRequest;
+import java.time.Duration;
 import java.util.List;
 
 /** Two prompts, what is decided for each, and why. TURNOUT_ADDRESS names the service, such as localhost:50051. */
 public class Example {
   public static void main(String[] arguments) {
     String address = System.getenv().getOrDefault("TURNOUT_ADDRESS", "localhost:50051");
-    try (TurnoutClient client = TurnoutClient.connect(address)) {
+    // The first call of a JVM takes its time.
+    try (TurnoutClient client = TurnoutClient.builder(address).timeout(Duration.ofSeconds(10)).build()) {
       for (String prompt : List.of("What are your business hours?", "Review this contract clause for compliance issues")) {
         RouteRequest.Builder request = RouteRequest.newBuilder().setPrompt(prompt);
         request.getCallerBuilder().setTenant("acme");

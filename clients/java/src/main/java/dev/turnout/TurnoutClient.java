@@ -240,7 +240,7 @@ public final class TurnoutClient implements AutoCloseable {
     } catch (ExecutionException e) {
       TurnoutException error = (TurnoutException) e.getCause();
       // The trace of the thread that called says more than that of gRPC's.
-      error.setStackTrace(Thread.currentThread().getStackTrace());
+      error.fillInStackTrace();
       throw error;
     }
   }
