@@ -15,7 +15,9 @@ import typer
 
 from turnout_server import (
     bucket_commands,
+    budget_commands,
     evaluation_commands,
+    gate_commands,
     invoice_commands,
     price_commands,
     promotion_commands,
@@ -46,6 +48,7 @@ register_training(app)
 app.add_typer(price_commands.app)
 app.add_typer(store_commands.app)
 app.command()(invoice_commands.invoice)
+app.command()(budget_commands.budget)
 
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships.")
@@ -251,6 +254,7 @@ def _settings(options: dict[str, Any]) -> LoadedSettings:
 
 evaluation_commands.register(app)
 bucket_commands.register(app)
+gate_commands.register(app)
 promotion_commands.register(app)
 
 

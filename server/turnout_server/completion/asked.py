@@ -43,6 +43,8 @@ class Asked:
         session_id: the conversation; empty: none.
         min_tier: the caller's least tier; empty: none.
         max_tier: the caller's greatest tier; empty: none.
+        allowed_deployments: deployments that may see the request; none: all.
+        allowed_regions: regions that may; none: all.
         mode: what a stream shows before the gates have passed.
         restart_on_cut: whether the caller takes a whole new answer after a cut.
     """
@@ -59,6 +61,8 @@ class Asked:
     session_id: str = ""
     min_tier: str = ""
     max_tier: str = ""
+    allowed_deployments: tuple[str, ...] = ()
+    allowed_regions: tuple[str, ...] = ()
     mode: StreamMode = StreamMode.HOLD
     restart_on_cut: bool = False
 

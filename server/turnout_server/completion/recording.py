@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from turnout_fastpath import Decision, Strategy
 
 from turnout_server.completion.attempt import AttemptResult, Purpose
 from turnout_server.completion.attempts import Attempt
-from turnout_server.observability.logs import get_logger
+from turnout_server.completion.grading_records import GradingRecorder
 from turnout_server.observability.metrics import (
     ATTEMPTS,
     COMPLETIONS,
@@ -32,7 +32,11 @@ NOT_SERVED = "none"
 
 
 class Recorder:
-    """Counts and stores; nothing that it does waits."""
+    """Counts and stores; nothing that it does waits.
+
+    Attributes:
+        grading: the same, of judges, shadows and ensembles.
+    """
 
     def __init__(
         self, metrics: Metrics, store: OutcomeStore | None, clock: Callable[[], float] = time.time
@@ -47,7 +51,7 @@ class Recorder:
         self._metrics = metrics
         self._store = store
         self._clock = clock
-        self._ensembles_told: set[str] = set()
+        self.grading = GradingRecorder(metrics, store, clock)
 
     def record(self, run: Run, strategy: Strategy, completed: Completed | None) -> None:
         """A request has ended; without `completed`, without a whole answer."""
@@ -57,23 +61,26 @@ class Recorder:
         status = "failed"
         if completed is not None:
             status = "degraded" if completed.degraded else "served"
-        elif attempts and attempts[-1].result is AttemptResult.CANCELLED:
+        elif run.log.made and run.log.made[-1].result is AttemptResult.CANCELLED:
             status = "cancelled"
         self._metrics.count(COMPLETIONS, decision.tier, served, how, status).add()
         if any(one.purpose is Purpose.ESCALATE for one in attempts):
             self._metrics.count(ESCALATIONS, decision.tier).add()
         if completed is not None:
             self._count_failover(completed.answer.attempt, attempts)
-        for attempt in attempts:
+            self.grading.finished(run)
+        for attempt in run.log.made:
             self._count(attempt)
         if self._store is not None:
-            self._store_all(self._store, run, how)
+            self._store_decision(self._store, run, how)
+            self._store_attempts(self._store, run, run.log.made)
 
-    def note_ensemble_replaced(self, policy: str) -> None:
-        """A policy decides `ensemble`, and `cascade` is carried out in its place."""
-        if policy not in self._ensembles_told:
-            self._ensembles_told.add(policy)
-            get_logger().warning("ensemble_replaced", policy=policy, by="cascade", reason="not implemented")
+    def record_asides(self, run: Run, made: Sequence[Attempt]) -> None:
+        """Calls about a request that has been recorded have ended."""
+        for attempt in made:
+            self._count(attempt)
+        if self._store is not None:
+            self._store_attempts(self._store, run, made)
 
     def _count_failover(self, served: Attempt, attempts: list[Attempt]) -> None:
         """Served by another deployment of the same tier after a fault."""
@@ -97,11 +104,14 @@ class Recorder:
         for verdict in attempt.verdicts:
             self._metrics.count(GATES, verdict.gate, verdict.verdict, verdict.reason).add()
 
-    def _store_all(self, store: OutcomeStore, run: Run, strategy: str) -> None:
+    def _store_decision(self, store: OutcomeStore, run: Run, strategy: str) -> None:
+        now_ms = int(self._clock() * 1000)
+        store.record_decision(_decision_record(run.asked.decision, now_ms, run.asked.tenant, strategy))
+
+    def _store_attempts(self, store: OutcomeStore, run: Run, attempts: Sequence[Attempt]) -> None:
         asked, decision = run.asked, run.asked.decision
         now_ms = int(self._clock() * 1000)
-        store.record_decision(_decision_record(decision, now_ms, asked.tenant, strategy))
-        for attempt in run.log.attempts:
+        for attempt in attempts:
             store.record_attempt(_attempt_record(decision.decision_id, attempt))
             cost = CostRecord(
                 attempt_id=attempt.attempt_id,

@@ -26,7 +26,19 @@ def _create_tables(connection: Connection) -> None:
     schema.METADATA.create_all(connection)
 
 
-STEPS: Sequence[Callable[[Connection], None]] = (_create_tables,)
+def _tell_who_judged(connection: Connection) -> None:
+    """Scores name the judge and the tier compared with; comparisons without a judge have a table.
+
+    An empty database has all of it by the first step, which makes the tables as they are now.
+    """
+    there = {column["name"] for column in inspect(connection).get_columns("scores")}
+    for name in ("other_tier", "judge", "judge_version"):
+        if name not in there:
+            connection.execute(text(f"ALTER TABLE scores ADD COLUMN {name} VARCHAR(256) NOT NULL DEFAULT ''"))
+    schema.METADATA.create_all(connection, [schema.COMPARISONS])
+
+
+STEPS: Sequence[Callable[[Connection], None]] = (_create_tables, _tell_who_judged)
 
 
 def version_of(connection: Connection) -> int:

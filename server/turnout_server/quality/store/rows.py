@@ -10,6 +10,7 @@ import orjson
 from turnout_server.completion.tokens import TokenCounts
 from turnout_server.quality.store.records import (
     AttemptRecord,
+    ComparisonRecord,
     CostRecord,
     DecisionRecord,
     GateRecord,
@@ -111,6 +112,26 @@ def score_row(record: ScoreRecord) -> Row:
         "other_score": record.other_score,
         "propensity": float(record.propensity),
         "detail": _name(record.detail),
+        "other_tier": _name(record.other_tier),
+        "judge": _name(record.judge),
+        "judge_version": _name(record.judge_version),
+    }
+
+
+def comparison_row(record: ComparisonRecord) -> Row:
+    """A row of `comparisons`."""
+    return {
+        "attempt_id": _id(record.attempt_id),
+        "decision_id": _id(record.decision_id),
+        "at_ms": _whole(record.at_ms),
+        "tier": _name(record.tier),
+        "other_tier": _name(record.other_tier),
+        "agreement": str(record.agreement),
+        "chars": _whole(record.chars),
+        "other_chars": _whole(record.other_chars),
+        "finish_reason": _name(record.finish_reason),
+        "other_finish_reason": _name(record.other_finish_reason),
+        "propensity": float(record.propensity),
     }
 
 

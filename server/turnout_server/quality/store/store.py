@@ -28,12 +28,13 @@ from turnout_server.quality.store.migrations import StoreVersionError, migrate
 from turnout_server.quality.store.place import Place, make_engine
 from turnout_server.quality.store.records import (
     AttemptRecord,
+    ComparisonRecord,
     CostRecord,
     DecisionRecord,
     GateRecord,
     ScoreRecord,
 )
-from turnout_server.quality.store.schema import ATTEMPTS, COSTS, DECISIONS, GATES, SCORES
+from turnout_server.quality.store.schema import ATTEMPTS, COMPARISONS, COSTS, DECISIONS, GATES, SCORES
 
 MAX_RETRY_S = 30.0
 _MAX_COSTS_OF_A_BATCH = 5000
@@ -160,8 +161,12 @@ class OutcomeStore:
         self._record(GATES, record.decision_id, lambda: rows.gate_rows(record))
 
     def record_score(self, record: ScoreRecord) -> None:
-        """Keeps a judge's or a shadow's score."""
+        """Keeps the score of a judge, a shadow or an ensemble."""
         self._record(SCORES, record.decision_id, lambda: [rows.score_row(record)])
+
+    def record_comparison(self, record: ComparisonRecord) -> None:
+        """Keeps how an answer compares with its shadow's."""
+        self._record(COMPARISONS, record.decision_id, lambda: [rows.comparison_row(record)])
 
     def record_cost(self, record: CostRecord, price: ModelPrice | None) -> bool:
         """Keeps what an upstream call cost, and the price that it was computed with.

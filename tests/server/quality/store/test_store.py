@@ -190,7 +190,13 @@ def test_detail_is_pruned_and_costs_stay(place: Place, open_store: OpenStore) ->
     assert store.flush(10)
     engine = make_engine(place)
     with engine.begin() as connection:
-        assert prune(connection, NOON_MS) == {"decisions": 1, "attempts": 1, "gates": 0, "scores": 0}
+        assert prune(connection, NOON_MS) == {
+            "decisions": 1,
+            "attempts": 1,
+            "gates": 0,
+            "scores": 0,
+            "comparisons": 0,
+        }
         counts = count_rows(connection)
     engine.dispose()
     assert (counts["decisions"], counts["costs"], counts["decisions counted"]) == (1, 2, 2)
