@@ -195,6 +195,14 @@ policies:
         "buckets": [],
         "sessions": {"mode": "keep_or_raise", "ttl_s": 3600},
         "limits": {"max_request_tokens": None, "budget_spent_ceiling": None, "least_time_ms": 2.0},
+        "prompt_cache": {"enabled": False, "least_tokens": 1024, "lifetime": "5m"},
+        "hedging": {
+            "enabled": False,
+            "delay_s": None,
+            "quantile": 0.95,
+            "least_delay_s": 0.1,
+            "share": 0.05,
+        },
         "explore": 0.0,
         "control_share": 0.0,
         "gates": {

@@ -61,7 +61,7 @@ class Recorder:
         status = "failed"
         if completed is not None:
             status = "degraded" if completed.degraded else "served"
-        elif run.log.made and run.log.made[-1].result is AttemptResult.CANCELLED:
+        elif any(one.result is AttemptResult.CANCELLED and not one.outrun for one in run.log.made):
             status = "cancelled"
         self._metrics.count(COMPLETIONS, decision.tier, served, how, status).add()
         if any(one.purpose is Purpose.ESCALATE for one in attempts):
