@@ -16,6 +16,7 @@ from turnout_server.completion.completer import Completer
 from turnout_server.completion.live_limits import LiveLimits
 from turnout_server.completion.recording import Recorder
 from turnout_server.completion.stated_limits import WorkerPlace
+from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.server import MainPort
 from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
 from turnout_server.observability.logs import get_logger
@@ -95,8 +96,14 @@ class Service:
         self._records.restore_now()
         if self.sharing is not None:
             self.sharing.start()
+        outcomes = Outcomes(self.metrics, self.store, lambda: self.router.snapshot)
         self.port = MainPort(
-            settings, self.router, self.metrics, completer=self.completer, shares_port=shares_port
+            settings,
+            self.router,
+            self.metrics,
+            completer=self.completer,
+            ext_proc=outcomes if settings.ext_proc else None,
+            shares_port=shares_port,
         )
 
     @property

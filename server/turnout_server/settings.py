@@ -140,6 +140,15 @@ class Settings:
             "a second; while it is away each machine keeps its budgets for itself. off: there is one machine.",
         ),
     ] = None
+    ext_proc: Annotated[
+        bool,
+        Meaning(
+            switch(),
+            "-",
+            "Serve Envoy's external processor (ext_proc) on the main port, for chat requests that pass through an Envoy; "
+            "needs the extra `envoy`.",
+        ),
+    ] = False
     max_in_flight: Annotated[
         int,
         Meaning(

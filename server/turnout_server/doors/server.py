@@ -15,6 +15,7 @@ from turnout_server.completion.completer import Completer
 from turnout_server.doors.admission import Admission
 from turnout_server.doors.completion_servicer import SERVICE as COMPLETION_SERVICE
 from turnout_server.doors.completion_servicer import CompletionDoor
+from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.health import HealthDoor
 from turnout_server.doors.items import ItemDecider
 from turnout_server.doors.routing_servicer import SERVICE, RoutingDoor
@@ -51,6 +52,7 @@ class MainPort:
         metrics: Metrics,
         *,
         completer: Completer | None = None,
+        ext_proc: Outcomes | None = None,
         shares_port: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -61,6 +63,7 @@ class MainPort:
             router: what decides.
             metrics: what counts.
             completer: what carries decisions out; None: only decisions are served.
+            ext_proc: where Envoy's outcomes go; None: no Envoy is served.
             shares_port: whether other processes listen on the same port.
             sleep: waits out the drain's grace, in seconds.
         """
@@ -90,6 +93,11 @@ class MainPort:
                 )
             )
             metrics.watch(COMPLETIONS_IN_FLIGHT, lambda: ((), self.completions.in_flight))
+        if ext_proc is not None:
+            # Not needed, and not there, where no Envoy asks.
+            from turnout_server.doors.ext_proc.door import ExtProcDoor
+
+            self._server.add_generic_rpc_handlers((ExtProcDoor(router, metrics, self.admission, ext_proc),))
         metrics.watch(IN_FLIGHT, lambda: ((), self.admission.in_flight))
         lean = cast("grpc.aio.Server", _GenericHandlers(self._server))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, lean)

@@ -164,6 +164,11 @@ FAILOVERS = Family(
     "failover rate.",
     ("tier",),
 )
+GATEWAY_RESPONSES = Family(
+    "turnout_gateway_responses",
+    "Responses of providers to requests that an Envoy sent where it was told, by HTTP status; 0: none was told.",
+    ("tier", "deployment", "status"),
+)
 COST_NANO = Family(
     "turnout_cost_nano_usd",
     "What upstream calls cost, as far as it is known, in nano-dollars.",
@@ -278,6 +283,7 @@ FAMILIES = (
     ATTEMPTS,
     ESCALATIONS,
     FAILOVERS,
+    GATEWAY_RESPONSES,
     COST_NANO,
     UNPRICED,
     GATES,
