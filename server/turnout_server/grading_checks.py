@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from turnout_server.grading_model import Ensemble, GradingBudget, Judge, Shadow
+from turnout_server.budget_model import Budget
+from turnout_server.grading_model import Ensemble, Judge, Shadow
 from turnout_server.policy_defects import Defect, Location, show, suggest
 from turnout_server.policy_model import Policy, Tier
 
@@ -79,7 +80,7 @@ class _Check:
                 yield Defect(here, f"{show(name)} is outside of the policy's tiers, {limits}")
 
     def check_budget(
-        self, path: Location, budget: GradingBudget, tier: str, deployment: str | None = None
+        self, path: Location, budget: Budget, tier: str, deployment: str | None = None
     ) -> Iterator[Defect]:
         """A call without a price costs nothing that a budget could see."""
         if budget.day_usd is None and budget.month_usd is None:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from turnout_server.policy_types import Name, Section, Share, Usd, defect
+from turnout_server.budget_model import Budget
+from turnout_server.policy_types import Name, Section, Share, defect
 
 MAX_RUBRIC_BYTES = 8192
 MAX_MEMBERS = 4
@@ -34,17 +35,6 @@ Rubric = Annotated[
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Concurrency = Annotated[int, Field(ge=1, le=1024)]
 QueueLength = Annotated[int, Field(ge=0, le=10_000)]
-
-
-class GradingBudget(Section):
-    """What may be spent, apart from the budgets of tenants and policies; exact over all workers of a machine."""
-
-    day_usd: Usd | None = Field(
-        default=None, description="US dollars a UTC day, 0 to 10,000,000; null: no limit."
-    )
-    month_usd: Usd | None = Field(
-        default=None, description="US dollars a UTC month, 0 to 10,000,000; null: no limit."
-    )
 
 
 class Judge(Section):
@@ -85,8 +75,9 @@ class Judge(Section):
     queue: QueueLength = Field(
         default=64, description="Answers that wait for a call, 0 to 10,000; more are dropped and counted."
     )
-    budget: GradingBudget = Field(
-        default_factory=GradingBudget, description="What judging may cost; left out: no limit."
+    budget: Budget = Field(
+        default_factory=Budget,
+        description="What judging may cost, apart from the budgets of tenants and policies; left out: no limit.",
     )
 
     @model_validator(mode="after")
@@ -116,8 +107,9 @@ class Shadow(Section):
     queue: QueueLength = Field(
         default=64, description="Answers that wait for a call, 0 to 10,000; more are dropped and counted."
     )
-    budget: GradingBudget = Field(
-        default_factory=GradingBudget, description="What shadow calls may cost; left out: no limit."
+    budget: Budget = Field(
+        default_factory=Budget,
+        description="What shadow calls may cost, apart from the budgets of tenants and policies; left out: no limit.",
     )
 
 

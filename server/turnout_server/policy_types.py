@@ -196,8 +196,6 @@ Gain = Annotated[float, Field(ge=-1, le=1)]
 # US dollars a million provider tokens; the greatest is one dollar a token. Bills are in whole nano-dollars, so no
 # price is finer.
 UsdPerMtok = Annotated[float, Field(ge=0, le=1_000_000), AfterValidator(_check_usd)]
-# US dollars to be spent, whole nano-dollars.
-Usd = Annotated[float, Field(ge=0, le=10_000_000), AfterValidator(_check_usd)]
 TaskBar = Annotated[
     Annotated[Share, Tag(NUMBER_TAG)] | Annotated[dict[Name, Share], Tag(MAPPING_TAG)],
     Discriminator(_bar_kind),

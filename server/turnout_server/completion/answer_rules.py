@@ -10,13 +10,10 @@ from typing import Any
 from turnout_fastpath import Strategy
 
 from turnout_server.completion.asked import Asked
-from turnout_server.completion.attempt import Purpose
-from turnout_server.completion.cost import parse_usd
 from turnout_server.completion.gates.chain import GateChain
 from turnout_server.completion.gates.confidence_fit import Thresholds
 from turnout_server.completion.gates.context import Form, Required, compile_pattern
 from turnout_server.completion.gates.verdict import Gate
-from turnout_server.resilience.spend_budget import Budget, Scope, ScopeKind
 
 USUAL_RUBRIC = "usual"
 """Name of the rubric in records, where neither the task nor the policy has one."""
@@ -108,7 +105,6 @@ class JudgeRules:
     rubric: str | None
     rubrics: Mapping[str, str]
     limits: LaneLimits
-    budget: Budget
 
     def rubric_for(self, task: str) -> tuple[str, str | None]:
         """Name and words of a task's rubric; None: the usual words."""
@@ -124,7 +120,6 @@ class ShadowRules:
     tier: str
     share: float
     limits: LaneLimits
-    budget: Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,21 +154,6 @@ def read_answer_rules(document: Mapping[str, Any]) -> dict[str, AnswerRules]:
     return {name: _read(policy, tiers) for name, policy in document["policies"].items()}
 
 
-def scope_of(policy: str, purpose: Purpose) -> Scope:
-    """Whose budget a call of this purpose is on."""
-    return Scope(ScopeKind.PURPOSE, f"{policy} {purpose}")
-
-
-def grading_budgets(rules: Mapping[str, AnswerRules]) -> dict[Scope, Budget]:
-    """The budgets of judges and shadows."""
-    found = {}
-    for policy, each in rules.items():
-        for purpose, one in ((Purpose.JUDGE, each.judge), (Purpose.SHADOW, each.shadow)):
-            if one is not None:
-                found[scope_of(policy, purpose)] = one.budget
-    return found
-
-
 def _read(policy: Mapping[str, Any], tiers: Sequence[str]) -> AnswerRules:
     judge, shadow, ensemble = policy["judge"], policy["shadow"], policy["ensemble"]
     usual = ChooserKind.GATES if judge is None else ChooserKind.JUDGE
@@ -187,7 +167,6 @@ def _read(policy: Mapping[str, Any], tiers: Sequence[str]) -> AnswerRules:
             tier=shadow["tier"] or policy["max_tier"] or tiers[-1],
             share=shadow["share"],
             limits=_read_limits(shadow),
-            budget=_read_budget(shadow["budget"]),
         ),
         ensemble=EnsembleRules(
             members=tuple(ensemble["members"] or ()),
@@ -230,16 +209,8 @@ def _read_judge(section: Mapping[str, Any]) -> JudgeRules:
         rubric=section["rubric"],
         rubrics=section["rubrics"],
         limits=_read_limits(section),
-        budget=_read_budget(section["budget"]),
     )
 
 
 def _read_limits(section: Mapping[str, Any]) -> LaneLimits:
     return LaneLimits(section["timeout_s"], section["concurrency"], section["queue"])
-
-
-def _read_budget(section: Mapping[str, Any]) -> Budget:
-    day, month = (
-        None if section[name] is None else parse_usd(section[name]) for name in ("day_usd", "month_usd")
-    )
-    return Budget(day_nano_usd=day, month_nano_usd=month)

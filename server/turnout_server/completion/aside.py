@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from turnout_fastpath import StateBlock
-
-from turnout_server.completion.answer_rules import LaneLimits, grading_budgets, scope_of
+from turnout_server.completion.answer_rules import LaneLimits
 from turnout_server.completion.attempt import Purpose
 from turnout_server.completion.attempts import Attempt, AttemptLog
 from turnout_server.completion.dispatcher import LEAST_ATTEMPT_S, Answer, Dispatcher, Run
 from turnout_server.completion.estimates import estimate_cost
-from turnout_server.completion.fleet import Fleet
+from turnout_server.completion.stated_limits import purpose_scope
 from turnout_server.providers.chat import ChatRequest
 from turnout_server.resilience.breaker import Health
 from turnout_server.resilience.breakers import Permit
@@ -42,13 +40,11 @@ class NoAnswer(StrEnum):
 class AsideCaller:
     """Makes such calls. Belongs to one event loop."""
 
-    def __init__(self, dispatcher: Dispatcher, state: StateBlock, clock: Clock) -> None:
-        """Calls by `dispatcher`; budgets are counted in `state`, exact over all processes that share it."""
+    def __init__(self, dispatcher: Dispatcher, spending: Spending, clock: Clock) -> None:
+        """Calls by `dispatcher`, within the budgets of `spending`."""
         self._dispatcher = dispatcher
-        self._state = state
+        self._spending = spending
         self._clock = clock
-        self._fleet: Fleet | None = None
-        self._spending = Spending(state, {}, clock)
 
     async def ask(
         self,
@@ -105,11 +101,10 @@ class AsideCaller:
         output_tokens: int,
     ) -> Answer | NoAnswer:
         fleet = aside.fleet
-        spending = self._spending_of(fleet)
         price = fleet.price(fleet[permit.deployment])
         nano = min(estimate_cost(price, aside.input_tokens, output_tokens), MOST_RESERVED_NANO_USD)
-        scope = scope_of(aside.asked.decision.policy, purpose)
-        reservation = spending.reserve([scope], nano, aside.input_tokens + output_tokens)
+        scope = purpose_scope(aside.asked.decision.policy, purpose)
+        reservation = self._spending.reserve([scope], nano, aside.input_tokens + output_tokens)
         if isinstance(reservation, Exhausted):
             aside.access.release(permit)
             return NoAnswer.BUDGET
@@ -117,15 +112,8 @@ class AsideCaller:
             found = await self._dispatcher.call(aside, permit, purpose, None, limits.timeout_s)
         finally:
             made += aside.log.attempts
-            spending.settle(reservation, aside.log.cost.total.cost_nano, aside.log.tokens_total)
+            self._spending.settle(reservation, aside.log.cost.total.cost_nano, aside.log.tokens_total)
         return found if isinstance(found, Answer) else NoAnswer.UPSTREAM
-
-    def _spending_of(self, fleet: Fleet) -> Spending:
-        """The budgets of the policy that is in force; what was spent is in the state block."""
-        if self._fleet is not fleet:
-            self._fleet = fleet
-            self._spending = Spending(self._state, grading_budgets(fleet.rules), self._clock)
-        return self._spending
 
     def _admit(self, aside: Run, names: Sequence[str]) -> Permit | None:
         """Leave to call the first healthy one with room: probes and last resorts are for those who wait for an answer."""

@@ -84,7 +84,7 @@ class Completer:
         self._fleet = self._fleet_of(snapshot)
         self._max_escalations = max_escalations
         self._dispatcher = Dispatcher(providers, clock, random)
-        self.grading = Grading(self._dispatcher, snapshot.state, clock, recorder)
+        self.grading = Grading(self._dispatcher, limits.spending, clock, recorder)
         self._ensembles = Ensembles(
             self._dispatcher, self.grading.judge, self.grading.lanes, recorder.grading, clock
         )

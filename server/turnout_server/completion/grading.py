@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from turnout_fastpath import StateBlock, Strategy
+from turnout_fastpath import Strategy
 
 from turnout_server.completion.answer_rules import JudgeRules, ShadowRules
 from turnout_server.completion.aside import AsideCaller
@@ -20,6 +20,7 @@ from turnout_server.completion.sampling import is_drawn
 from turnout_server.completion.shadow import Shadows
 from turnout_server.providers.chat import FinishReason
 from turnout_server.resilience.clock import Clock
+from turnout_server.resilience.spend_budget import Spending
 
 Grade = Callable[[list[Attempt]], Awaitable[None]]
 
@@ -32,11 +33,11 @@ class Grading:
         lanes: what runs after callers have their answers.
     """
 
-    def __init__(self, dispatcher: Dispatcher, state: StateBlock, clock: Clock, recorder: Recorder) -> None:
-        """Calls by `dispatcher`; budgets are counted in `state`."""
+    def __init__(self, dispatcher: Dispatcher, spending: Spending, clock: Clock, recorder: Recorder) -> None:
+        """Calls by `dispatcher`, within the budgets of `spending`."""
         self._clock = clock
         self._recorder = recorder
-        caller = AsideCaller(dispatcher, state, clock)
+        caller = AsideCaller(dispatcher, spending, clock)
         self.judge = Judge(caller, recorder.grading)
         self.lanes = Lanes(recorder.grading.lost)
         self._shadows = Shadows(caller, self.judge, recorder.grading)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from turnout_server.completion.attempt import NOT_THE_CALLERS
+from turnout_server.completion.attempt import NOT_THE_CALLERS, Purpose
 from turnout_server.completion.cost import parse_usd
 from turnout_server.resilience.limits import Limit, share_of
 from turnout_server.resilience.retry_budget import CONCURRENT, SHARE
@@ -45,16 +45,16 @@ class BudgetBook:
         """The budgets of a resolved policy document; one that was resolved before there were any has none."""
         stated = document.get("budgets") or {}
         named = {
-            Scope(kind, name): _budget(entry)
+            Scope(kind, name): read_budget(entry)
             for kind, section in ((ScopeKind.TENANT, "tenants"), (ScopeKind.POLICY, "policies"))
             for name, entry in stated.get(section, {}).items()
         }
         for policy, section in (document.get("policies") or {}).items():
             for purpose in NOT_THE_CALLERS:
                 if found := section.get(purpose):
-                    named[Scope(ScopeKind.PURPOSE, f"{policy} {purpose}")] = _spend(found["budget"])
+                    named[purpose_scope(policy, purpose)] = read_budget(found["budget"])
         others = stated.get("other_tenants")
-        return cls(named, None if others is None else _budget(others))
+        return cls(named, None if others is None else read_budget(others))
 
     def get(self, scope: Scope, /) -> Budget | None:
         """The budget of a scope; None: it has none."""
@@ -73,6 +73,11 @@ class BudgetBook:
             budget.day_nano_usd is not None or budget.month_nano_usd is not None
             for budget in (*self.named.values(), *others)
         )
+
+
+def purpose_scope(policy: str, purpose: Purpose) -> Scope:
+    """Whose budget a policy's calls of a purpose are on that answer nobody."""
+    return Scope(ScopeKind.PURPOSE, f"{policy} {purpose}")
 
 
 def account_scope(credentials: str) -> str:
@@ -102,19 +107,14 @@ def retry_rules_of(document: Mapping[str, Any]) -> dict[str, RetryRule]:
     }
 
 
-def _budget(entry: Mapping[str, Any]) -> Budget:
-    return replace(
-        _spend(entry),
-        tokens_minute=entry["tokens_per_minute"],
-        requests_minute=entry["requests_per_minute"],
-    )
-
-
-def _spend(entry: Mapping[str, Any]) -> Budget:
+def read_budget(entry: Mapping[str, Any]) -> Budget:
+    """What one section of a resolved document states."""
     day, month = entry["day_usd"], entry["month_usd"]
     return Budget(
         day_nano_usd=None if day is None else parse_usd(day),
         month_nano_usd=None if month is None else parse_usd(month),
+        tokens_minute=entry["tokens_per_minute"],
+        requests_minute=entry["requests_per_minute"],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from turnout_server.quality.store.place import find_place, make_engine
 from turnout_server.quality.store.reading import StoredCost, read_costs
 
 from tests.faults import Answer
-from tests.server.completion.wall import Wall
+from tests.server.completion.wall import Wall, walled
 
+# Nothing is late here but what a test has wait.
+calm = partial(walled, first_token_s=30.0, inter_token_s=30.0)
 CHEAP = "ordinary.small"
 DEAR = "ordinary.frontier"
 JUDGE = "judge"

@@ -23,13 +23,14 @@ from tests.server.completion.graded import (
     FRONTIER,
     JUDGE,
     better,
+    calm,
     counted,
     judged,
     mark,
     settled,
     stored,
 )
-from tests.server.completion.wall import Outcome, invoice, walled
+from tests.server.completion.wall import Outcome, invoice
 from tests.server.completion.wall_scenarios import is_whole
 
 
@@ -61,7 +62,7 @@ async def test_a_caller_may_force_one_and_pays_for_both(
     stream: bool, tmp_path: Path, bundle: Path, log: object
 ) -> None:
     path = tmp_path / "outcomes.db"
-    async with walled(tmp_path, bundle, [CHEAP], store=str(path)) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], store=str(path)) as wall:
         outcome = await wall.ask(forced(), stream=stream)
         # The gates accept both, and equals go to the highest tier.
         is_whole(outcome, DEAR)
@@ -84,7 +85,7 @@ async def test_a_caller_may_force_one_and_pays_for_both(
 
 
 async def test_the_gates_pick(tmp_path: Path, bundle: Path, log: object) -> None:
-    async with walled(tmp_path, bundle, [CHEAP], [Fault.REFUSAL_IN_WORDS]) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], [Fault.REFUSAL_IN_WORDS]) as wall:
         outcome = await wall.ask(forced())
         is_whole(outcome, CHEAP)
         assert not outcome.response.degraded
@@ -103,7 +104,7 @@ async def test_the_judge_picks_in_both_orders(
     import json
 
     path = tmp_path / "outcomes.db"
-    async with walled(tmp_path, bundle, [CHEAP], FRONTIER, policy=judged(0.0), store=str(path)) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], FRONTIER, policy=judged(0.0), store=str(path)) as wall:
         wall.upstream.play(DEAR, answer=Answer.of("There."))
         judge = wall.service.completer.grading.judge
         ask, lock = judge._ask, asyncio.Lock()
@@ -141,7 +142,7 @@ async def test_the_judge_picks_in_both_orders(
 async def test_a_judge_that_is_down_leaves_the_choice_to_the_gates(
     fault: Fault, tmp_path: Path, bundle: Path, log: object
 ) -> None:
-    async with walled(tmp_path, bundle, [CHEAP], FRONTIER, policy=judged(0.0, timeout_s=60)) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], FRONTIER, policy=judged(0.0, timeout_s=60)) as wall:
         wall.upstream.play(JUDGE, fault)
         outcome = await wall.ask(forced(), timeout_s=1.0)
         is_whole(outcome, DEAR)
@@ -156,7 +157,7 @@ async def test_a_judge_that_is_down_leaves_the_choice_to_the_gates(
 async def test_a_member_that_is_down_does_not_fail_the_request(
     small: str, frontier: str, served: str, stream: bool, tmp_path: Path, bundle: Path, log: object
 ) -> None:
-    async with walled(tmp_path, bundle, [small], [frontier]) as wall:
+    async with calm(tmp_path, bundle, [small], [frontier]) as wall:
         outcome = await wall.ask(forced(), stream=stream)
         is_whole(outcome, served)
         made = attempts_of(outcome)
@@ -169,9 +170,7 @@ async def test_a_member_that_hangs_is_left_out_at_its_limit(
     tmp_path: Path, bundle: Path, log: object
 ) -> None:
     sections = {"ensemble": {"timeout_s": 0.3}}
-    async with walled(
-        tmp_path, bundle, [CHEAP], [Fault.SILENCE], first_token_s=60.0, policy=sections
-    ) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], [Fault.SILENCE], first_token_s=60.0, policy=sections) as wall:
         outcome = await wall.ask(forced(), timeout_s=None)
         is_whole(outcome, CHEAP)
         [held] = wall.upstream.ledger.of(Fault.SILENCE)
@@ -179,26 +178,28 @@ async def test_a_member_that_hangs_is_left_out_at_its_limit(
 
 
 async def test_with_all_members_down_there_is_an_error(tmp_path: Path, bundle: Path, log: object) -> None:
-    async with walled(tmp_path, bundle, [Fault.UNAVAILABLE], ["unavailable.frontier"]) as wall:
+    async with calm(tmp_path, bundle, [Fault.UNAVAILABLE], ["unavailable.frontier"]) as wall:
         outcome = await wall.ask(forced())
         assert (outcome.code, outcome.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE")
         assert {one[0] for one in attempts_of(outcome)} == {Fault.UNAVAILABLE, "unavailable.frontier"}
 
 
 async def test_a_member_fails_over_within_its_tier(tmp_path: Path, bundle: Path, log: object) -> None:
-    async with walled(tmp_path, bundle, [Fault.OVERLOADED, CHEAP], ["unavailable.frontier"]) as wall:
+    async with calm(tmp_path, bundle, [Fault.OVERLOADED, CHEAP], ["unavailable.frontier"]) as wall:
         is_whole(await wall.ask(forced()), CHEAP)
 
 
 async def test_a_stream_is_held_until_one_is_picked(tmp_path: Path, bundle: Path, log: object) -> None:
     """The cheap answer is whole, and nothing of it is seen while the other one is still to come."""
-    async with walled(tmp_path, bundle, [CHEAP], [Fault.SILENCE], first_token_s=60.0) as wall:
+    async with calm(tmp_path, bundle, [CHEAP]) as wall:
+        wall.upstream.play(DEAR, Fault.SILENCE, times=1)
         call = wall.stub.CompleteStream(CompleteStreamRequest(request=forced()), timeout=10)
         events = aiter(call)
         started = await anext(events)
         assert started.started.strategy == STRATEGY_ENSEMBLE
         ledger = wall.upstream.ledger
-        await ledger.until(lambda: wall.count(CHEAP) == 1 and ledger.of(CHEAP)[0].at(Moment.FINISHED))
+        await ledger.until(lambda: any(one.at(Moment.FINISHED) for one in ledger.of(CHEAP)))
+        await ledger.until(lambda: any(one.at(Moment.HELD) for one in ledger.of(DEAR)))
         following = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0.05)
         assert not following.done()
@@ -210,7 +211,7 @@ async def test_a_stream_is_held_until_one_is_picked(tmp_path: Path, bundle: Path
 async def test_a_caller_who_leaves_ends_all_members(tmp_path: Path, bundle: Path, log: object) -> None:
     path = tmp_path / "outcomes.db"
     models = [Fault.SILENCE], ["silence.frontier"]
-    async with walled(tmp_path, bundle, *models, first_token_s=60.0, store=str(path)) as wall:
+    async with calm(tmp_path, bundle, *models, first_token_s=60.0, store=str(path)) as wall:
         request = forced()
         request.decision_id = "0" * 31 + "7"
         call = wall.stub.Complete(request)
@@ -231,9 +232,7 @@ async def test_a_policy_has_a_share_of_its_traffic_answered_so(
 ) -> None:
     path = tmp_path / "outcomes.db"
     sections = {"ensemble": {"share": 0.4, "otherwise": "single"}}
-    async with walled(
-        tmp_path, bundle, [CHEAP], strategy="ensemble", policy=sections, store=str(path)
-    ) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], strategy="ensemble", policy=sections, store=str(path)) as wall:
         for number in range(15):
             one = f"{number:032x}"
             outcome = await wall.ask(CompleteRequest(prompt="Where?", decision_id=one))
@@ -247,7 +246,7 @@ async def test_a_policy_has_a_share_of_its_traffic_answered_so(
 
 
 async def test_without_two_tiers_there_is_no_ensemble(tmp_path: Path, bundle: Path, log: object) -> None:
-    async with walled(tmp_path, bundle, [CHEAP]) as wall:
+    async with calm(tmp_path, bundle, [CHEAP]) as wall:
         request = forced()
         request.constraints.max_tier = "small"
         outcome = await wall.ask(request)
@@ -260,7 +259,7 @@ async def test_confidence_picks_and_its_logprobs_are_not_shown(
     tmp_path: Path, bundle: Path, log: object
 ) -> None:
     sections = {"ensemble": {"chooser": "confidence"}}
-    async with walled(tmp_path, bundle, [CHEAP], policy=sections) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], policy=sections) as wall:
         for stream in (False, True):
             outcome = await wall.ask(forced(), stream=stream)
             is_whole(outcome, DEAR)
@@ -281,7 +280,7 @@ async def test_a_budget_holds_for_every_member(tmp_path: Path, bundle: Path, log
     cheap, dear = 1000 * 607 + 11 * 151, 1000 * 20011 + 11 * 5003
     for limit, asked in ((dear, [CHEAP]), (dear + cheap, [CHEAP, DEAR])):
         sections = {"budgets": {"tenants": {"acme": {"day_usd": limit / 1e9}}}}
-        async with walled(tmp_path, bundle, [CHEAP], sections=sections) as wall:
+        async with calm(tmp_path, bundle, [CHEAP], sections=sections) as wall:
             outcome = await wall.ask(request)
             is_whole(outcome, asked[-1])
             assert sorted({one.model for one in wall.upstream.ledger.requests}) == sorted(asked)
@@ -294,7 +293,7 @@ async def test_judges_and_shadows_are_not_on_a_tenants_budget(
 ) -> None:
     sections = {"budgets": {"tenants": {"acme": {"day_usd": 1.0}}}}
     policy = {**judged(mode="inline"), "shadow": {"share": 1.0}}
-    async with walled(
+    async with calm(
         tmp_path, bundle, [CHEAP], FRONTIER, strategy="cascade", sections=sections, policy=policy
     ) as wall:
         wall.upstream.play(JUDGE, answer=mark(5))
@@ -315,7 +314,7 @@ async def test_a_limit_of_an_account_holds_for_those_who_answer_nobody(
     """One call a minute: the first shadow takes it."""
     sections = {"provider_limits": {"deployments": [{"deployment": DEAR, "requests_per_minute": 1}]}}
     policy = {"shadow": {"share": 1.0}}
-    async with walled(tmp_path, bundle, [CHEAP], sections=sections, policy=policy) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], sections=sections, policy=policy) as wall:
         for _ in range(3):
             is_whole(await wall.ask(), CHEAP)
             await settled(wall)

@@ -20,13 +20,14 @@ from tests.server.completion.graded import (
     FRONTIER,
     JUDGE,
     better,
+    calm,
     counted,
     judged,
     material,
     settled,
     stored,
 )
-from tests.server.completion.wall import Wall, invoice, walled
+from tests.server.completion.wall import Wall, invoice
 from tests.server.completion.wall_scenarios import is_whole
 
 
@@ -38,7 +39,7 @@ async def test_a_shadow_is_asked_afterwards_compared_and_billed(
     tmp_path: Path, bundle: Path, log: object
 ) -> None:
     path = tmp_path / "outcomes.db"
-    async with walled(tmp_path, bundle, [CHEAP], policy=shadowed(0.5), store=str(path)) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], policy=shadowed(0.5), store=str(path)) as wall:
         wall.upstream.play(DEAR, answer=Answer.of("Elsewhere, I think."))
         ids = [f"{number:032x}" for number in range(12)]
         for one in ids:
@@ -79,7 +80,7 @@ async def test_a_shadow_that_hangs_keeps_nobody_waiting_and_is_cancelled_at_the_
 ) -> None:
     path = tmp_path / "outcomes.db"
     sections = shadowed(timeout_s=3600, concurrency=1, queue=1)
-    async with walled(tmp_path, bundle, [CHEAP], [Fault.SILENCE], policy=sections, store=str(path)) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], [Fault.SILENCE], policy=sections, store=str(path)) as wall:
         ids = [f"{number:032x}" for number in range(4)]
         for one in ids:
             request = CompleteRequest(prompt="Where?", decision_id=one)
@@ -128,7 +129,7 @@ async def test_a_judge_compares_in_both_orders(
 ) -> None:
     path = tmp_path / "outcomes.db"
     sections = {**judged(0.0), **shadowed()}
-    async with walled(tmp_path, bundle, [CHEAP], FRONTIER, policy=sections, store=str(path)) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], FRONTIER, policy=sections, store=str(path)) as wall:
         wall.upstream.play(DEAR, answer=Answer.of("There."))
         await _say_by_order(wall, verdicts)
         outcome = await wall.ask()
@@ -176,7 +177,7 @@ async def test_a_judge_without_verdict_leaves_the_comparison(
 ) -> None:
     path = tmp_path / "outcomes.db"
     sections = {**judged(0.0), **shadowed()}
-    async with walled(tmp_path, bundle, [CHEAP], FRONTIER, policy=sections, store=str(path)) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], FRONTIER, policy=sections, store=str(path)) as wall:
         wall.upstream.play(JUDGE, answer=Answer.of("The first one, clearly."))
         outcome = await wall.ask()
         await settled(wall)
@@ -192,7 +193,7 @@ async def test_a_judge_without_verdict_leaves_the_comparison(
 async def test_a_shadow_that_fails_is_counted(
     fault: Fault, cause: str, tmp_path: Path, bundle: Path, log: object
 ) -> None:
-    async with walled(tmp_path, bundle, [CHEAP], [fault], policy=shadowed()) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], [fault], policy=shadowed()) as wall:
         is_whole(await wall.ask(), CHEAP)
         await settled(wall)
         assert counted(wall, "turnout_asides_lost") == {("shadow", cause): 1}
@@ -202,7 +203,7 @@ async def test_a_shadow_that_fails_is_counted(
 
 async def test_a_closed_breaker_is_left_to_those_who_wait(tmp_path: Path, bundle: Path, log: object) -> None:
     """No probe and no last resort is spent on a shadow."""
-    async with walled(tmp_path, bundle, [CHEAP], [Fault.UNAUTHORIZED], policy=shadowed()) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], [Fault.UNAUTHORIZED], policy=shadowed()) as wall:
         for _ in range(3):
             is_whole(await wall.ask(), CHEAP)
             await settled(wall)
@@ -211,7 +212,7 @@ async def test_a_closed_breaker_is_left_to_those_who_wait(tmp_path: Path, bundle
 
 
 async def test_a_shadow_has_a_budget_of_its_own(tmp_path: Path, bundle: Path, log: object) -> None:
-    async with walled(tmp_path, bundle, [CHEAP], policy=shadowed(budget={"day_usd": 0.001})) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], policy=shadowed(budget={"day_usd": 0.001})) as wall:
         is_whole(await wall.ask(), CHEAP)
         await settled(wall)
         assert wall.count(DEAR) == 0
@@ -219,7 +220,7 @@ async def test_a_shadow_has_a_budget_of_its_own(tmp_path: Path, bundle: Path, lo
 
 
 async def test_answers_of_other_tiers_have_no_shadow(tmp_path: Path, bundle: Path, log: object) -> None:
-    async with walled(tmp_path, bundle, [CHEAP], policy=shadowed()) as wall:
+    async with calm(tmp_path, bundle, [CHEAP], policy=shadowed()) as wall:
         request = CompleteRequest(prompt="Where?")
         request.constraints.min_tier = "frontier"
         is_whole(await wall.ask(request), DEAR)
