@@ -34,6 +34,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "state": ("/dev/shm/turnout", Path("/dev/shm/turnout")),
     "store": ("postgresql://turnout@db.internal/turnout", "postgresql://turnout@db.internal/turnout"),
     "shared_limits": ("rediss://turnout@cache.internal:6380/1", "rediss://turnout@cache.internal:6380/1"),
+    "ext_proc": ("on", True),
     "max_in_flight": ("64", 64),
     "max_completions": ("32", 32),
     "first_token_s": ("2.5", 2.5),
