@@ -335,6 +335,11 @@ class Policy(Section):
     limits: Limits = Field(
         default_factory=Limits, description="Bounds of length, budget and time; left out: the defaults."
     )
+    content_policy_failover: bool = Field(
+        default=False,
+        description="True: a request that a provider's content policy blocks is shown to the other deployments too; false: "
+        "the block is returned to the caller.",
+    )
     prompt_cache: PromptCache = Field(
         default_factory=PromptCache, description="Marks for provider caches; left out: the caller's alone."
     )

@@ -195,6 +195,7 @@ policies:
         "buckets": [],
         "sessions": {"mode": "keep_or_raise", "ttl_s": 3600},
         "limits": {"max_request_tokens": None, "budget_spent_ceiling": None, "least_time_ms": 2.0},
+        "content_policy_failover": False,
         "prompt_cache": {"enabled": False, "least_tokens": 1024, "lifetime": "5m"},
         "hedging": {
             "enabled": False,

@@ -140,6 +140,10 @@ class Fleet:
         """The budget of attempts beyond the first, of requests in a tier, where late failures are about."""
         return self._further[tier]
 
+    def shops_around(self, policy: str) -> bool:
+        """True where a request that one provider's content policy blocks is shown to others."""
+        return bool(self._policies[policy]["content_policy_failover"])
+
     def caching(self, policy: str) -> CacheRules:
         """What a policy says of prompt caches."""
         return self._caching[policy]

@@ -11,6 +11,7 @@ from turnout_fastpath import Decision, Strategy
 from turnout_server.completion.attempt import AttemptResult, Purpose
 from turnout_server.completion.attempts import Attempt
 from turnout_server.completion.grading_records import GradingRecorder
+from turnout_server.observability.logs import get_logger
 from turnout_server.observability.metrics import (
     ATTEMPTS,
     COMPLETIONS,
@@ -21,6 +22,7 @@ from turnout_server.observability.metrics import (
     UNPRICED,
     Metrics,
 )
+from turnout_server.providers.faults import FaultKind
 from turnout_server.quality.store.records import AttemptRecord, CostRecord, DecisionRecord, GateRecord
 from turnout_server.quality.store.store import OutcomeStore
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from turnout_server.completion.dispatcher import Run
 
 NOT_SERVED = "none"
+# Faults that are logged as errors: an account that is used up, a deployment that is set up wrongly.
+FOR_THE_OPERATOR = frozenset({FaultKind.QUOTA_EXHAUSTED, FaultKind.CONFIGURATION})
 
 
 class Recorder:
@@ -97,12 +101,25 @@ class Recorder:
         name = attempt.deployment.target.name
         fault = "" if attempt.fault is None else str(attempt.fault)
         self._metrics.count(ATTEMPTS, name, attempt.purpose, attempt.result, fault).add()
+        if attempt.fault in FOR_THE_OPERATOR:
+            self._alert(attempt)
         cost = attempt.cost
         self._metrics.count(COST_NANO, name, attempt.purpose, attempt.result).value += cost.cost_nano or 0
         if not cost.complete:
             self._metrics.count(UNPRICED, name).add()
         for verdict in attempt.verdicts:
             self._metrics.count(GATES, verdict.gate, verdict.verdict, verdict.reason).add()
+
+    def _alert(self, attempt: Attempt) -> None:
+        """The deployment's breaker, or its account's, is open for minutes now: nothing mends it but the operator."""
+        error = attempt.error
+        get_logger().error(
+            "upstream_needs_operator",
+            deployment=attempt.deployment.target.name,
+            fault=attempt.fault,
+            http_status=None if error is None else error.http_status,
+            native_code="" if error is None else error.native_code,
+        )
 
     def _store_decision(self, store: OutcomeStore, run: Run, strategy: str) -> None:
         now_ms = int(self._clock() * 1000)

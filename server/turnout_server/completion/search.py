@@ -270,6 +270,7 @@ class Search:
             budget_allows=permit.use is Use.SERVE
             and budget.allows()
             and self._further.allows(permit.deployment),
+            seek_other_policy=run.fleet.shops_around(run.asked.decision.policy),
         )
 
     def _is_open(self, chain: Sequence[str]) -> bool:
