@@ -39,7 +39,15 @@ class DecisionService:
         except (ConfigurationError, StateError, OSError) as error:
             raise StartError(str(error)) from error
         self.router = Router(Engine(snapshot), self.metrics)
-        self.port = DecisionPort(settings, self.router, self.metrics, shares_port=shares_port)
+        outcomes = None
+        if settings.ext_proc:
+            # Not there where no Envoy asks: it knows of costs and of the store.
+            from turnout_server.doors.ext_proc.outcomes import Outcomes
+
+            outcomes = Outcomes(self.metrics, None, lambda: self.router.snapshot)
+        self.port = DecisionPort(
+            settings, self.router, self.metrics, shares_port=shares_port, ext_proc=outcomes
+        )
         self.reloader = Reloader(source, marks, self, self.metrics)
 
     @property

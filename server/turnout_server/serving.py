@@ -92,11 +92,11 @@ class Service:
             )
         except StateError as error:
             raise StartError(str(error)) from error
+        outcomes = Outcomes(self.metrics, self.store, lambda: self.router.snapshot)
         self._records = BudgetRecords(self.limits, self.store, place, clock, self.sharing)
         self._records.restore_now()
         if self.sharing is not None:
             self.sharing.start()
-        outcomes = Outcomes(self.metrics, self.store, lambda: self.router.snapshot)
         self.port = MainPort(
             settings,
             self.router,

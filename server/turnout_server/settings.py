@@ -131,6 +131,15 @@ class Settings:
             "~/.local/state, off: nowhere.",
         ),
     ] = "auto"
+    ext_proc: Annotated[
+        bool,
+        Meaning(
+            switch(),
+            "-",
+            "Serve Envoy's external processor (ext_proc) on both gRPC ports, for chat requests that pass through an Envoy; "
+            "needs the extra `envoy`.",
+        ),
+    ] = False
     shared_limits: Annotated[
         str | None,
         Meaning(
@@ -140,15 +149,6 @@ class Settings:
             "a second; while it is away each machine keeps its budgets for itself. off: there is one machine.",
         ),
     ] = None
-    ext_proc: Annotated[
-        bool,
-        Meaning(
-            switch(),
-            "-",
-            "Serve Envoy's external processor (ext_proc) on the main port, for chat requests that pass through an Envoy; "
-            "needs the extra `envoy`.",
-        ),
-    ] = False
     max_in_flight: Annotated[
         int,
         Meaning(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -15,7 +15,6 @@ from turnout_server.completion.completer import Completer
 from turnout_server.doors.admission import Admission
 from turnout_server.doors.completion_servicer import SERVICE as COMPLETION_SERVICE
 from turnout_server.doors.completion_servicer import CompletionDoor
-from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.health import HealthDoor
 from turnout_server.doors.items import ItemDecider
 from turnout_server.doors.routing_servicer import SERVICE, RoutingDoor
@@ -26,6 +25,9 @@ from turnout_server.ports import check_free
 from turnout_server.resilience.clock import SystemClock
 from turnout_server.routing import Router
 from turnout_server.settings import Settings
+
+if TYPE_CHECKING:
+    from turnout_server.doors.ext_proc.outcomes import Outcomes
 
 # Idle connections are asked after this long whether they live: NATs and load balancers forget silently.
 KEEPALIVE_MS = 60_000

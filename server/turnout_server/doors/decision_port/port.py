@@ -11,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grpc import StatusCode
 from turnout_fastpath import Snapshot
@@ -18,7 +19,13 @@ from turnout_fastpath import Snapshot
 from turnout_server.doors.admission import RETRY_AFTER_S
 from turnout_server.doors.decision_port.decider import Decider
 from turnout_server.doors.decision_port.listener import LibraryMissingError, Listener
-from turnout_server.doors.decision_port.longer_way import LongerWay, WordedFailure, unworded, word_failure
+from turnout_server.doors.decision_port.longer_way import (
+    LongerWay,
+    Processing,
+    WordedFailure,
+    unworded,
+    word_failure,
+)
 from turnout_server.doors.errors import (
     DeadlineExceededError,
     NotServingError,
@@ -44,6 +51,9 @@ from turnout_server.ports import Address, check_free, find_address
 from turnout_server.routing import Router
 from turnout_server.settings import Settings
 
+if TYPE_CHECKING:
+    from turnout_server.doors.ext_proc.outcomes import Outcomes
+
 BACKLOG = 1024
 # Between looks whether drained connections are gone.
 LOOK_S = 0.02
@@ -56,6 +66,7 @@ METHODS: tuple[Labels, ...] = (
     ("bidi_stream", ROUTING, "RouteStream"),
     ("unary", HEALTH, "Check"),
     ("server_stream", HEALTH, "Watch"),
+    ("bidi_stream", "envoy.service.ext_proc.v3.ExternalProcessor", "Process"),
 )
 CODE_NAMES = {code.value[0]: code.name for code in StatusCode}
 MISSING_LIBRARY = (
@@ -71,6 +82,7 @@ class Limits:
     max_message_bytes: int
     max_pending: int
     max_batch: int
+    processes: bool = False
     max_age_s: float | None = None
     max_buffered_bytes: int = 256 << 20
     max_streams: int = 1024
@@ -89,8 +101,17 @@ class Limits:
             max_message_bytes=settings.max_message_bytes,
             max_pending=settings.max_in_flight,
             max_batch=settings.max_batch,
+            processes=settings.ext_proc,
             max_age_s=settings.max_connection_age_s,
         )
+
+
+def processing(router: Router, metrics: Metrics, outcomes: Outcomes, limit: int) -> Processing:
+    """Envoy's messages answered as on the main port."""
+    # Not needed, and not there, where no Envoy asks.
+    from turnout_server.doors.ext_proc.streams import Streams
+
+    return Streams(router, metrics, outcomes, limit)
 
 
 def word_failures(limit: int, source: random.Random) -> list[WordedFailure]:
@@ -123,6 +144,7 @@ class DecisionPort:
         metrics: Metrics,
         *,
         shares_port: bool = False,
+        ext_proc: Outcomes | None = None,
         limits: Limits | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         source: random.Random | None = None,
@@ -134,6 +156,7 @@ class DecisionPort:
             router: what decides what is left to Python, and whose snapshot is decided with.
             metrics: counts what Python decides.
             shares_port: whether another process holds the port.
+            ext_proc: where Envoy's outcomes go; None: no Envoy is served.
             limits: of each thread; those of the settings unless given.
             sleep: waits out the drain's grace, in seconds.
             source: of retry times.
@@ -148,7 +171,15 @@ class DecisionPort:
             ItemDecider(router, metrics, DecisionLog(share), max_text_bytes=settings.max_text_bytes)
             for share in (settings.log_sample, 1.0)
         )
-        self._longer_way = LongerWay(sampling, logging, metrics, max_batch=settings.max_batch)
+        self._longer_way = LongerWay(
+            sampling,
+            logging,
+            metrics,
+            max_batch=settings.max_batch,
+            processing=None
+            if ext_proc is None
+            else processing(router, metrics, ext_proc, settings.max_in_flight),
+        )
         self._sockets: list[socket.socket] = []
         self._listeners: list[Listener] = []
         self._threads: list[threading.Thread] = []
