@@ -14,6 +14,7 @@ from turnout_server.budget_model import Budgets, ProviderLimits
 from turnout_server.gate_model import Gates
 from turnout_server.grading_model import Ensemble, Judge, Shadow
 from turnout_server.policy_types import (
+    CacheLifetimeName,
     CallerKey,
     Credentials,
     DateText,
@@ -284,6 +285,49 @@ class Record(Section):
     )
 
 
+class PromptCache(Section):
+    """Marks on long stable prefixes for the provider's prompt cache; a request that has its own is left as it is."""
+
+    enabled: bool = Field(
+        default=False,
+        description="True: tools with the system prompt, and the turns before the new ones, are marked where they are "
+        "long enough; false: only the caller marks.",
+    )
+    least_tokens: Annotated[int, Field(ge=256, le=1_000_000)] = Field(
+        default=1024,
+        description="Shortest prefix that is marked, in tokens of four bytes, 256 to 1,000,000.",
+    )
+    lifetime: CacheLifetimeName = Field(
+        default="5m",
+        description="How long a provider that lets one say (Anthropic) keeps what was written: 5m, or 1h at a higher "
+        "price.",
+    )
+
+
+class Hedging(Section):
+    """A second call to an equivalent deployment when the first token is late; the first of the two to have one serves."""
+
+    enabled: bool = Field(default=False, description="True: late calls are hedged; false: never.")
+    delay_s: Annotated[float, Field(ge=0.01, le=600)] | None = Field(
+        default=None,
+        description="Seconds without a first token after which the second call is sent, 0.01 to 600; null: as the "
+        "deployment's own first tokens say, by `quantile`.",
+    )
+    quantile: Annotated[float, Field(ge=0.5, le=0.999)] = Field(
+        default=0.95,
+        description="Share of the deployment's last calls, 0.5 to 0.999, that had their first token by the time at which "
+        "a call is late; nothing is hedged before 20 were seen.",
+    )
+    least_delay_s: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=0.1, description="By `quantile`: no call is hedged earlier than this, in seconds, 0 to 600."
+    )
+    share: Annotated[float, Field(ge=0, le=0.2)] = Field(
+        default=0.05,
+        description="Most hedges as a share of the requests of the last ten seconds, 0 to 0.2, and one besides; each "
+        "worker counts its own.",
+    )
+
+
 class Policy(Section):
     """How requests are decided: bars, rules, limits."""
 
@@ -304,6 +348,17 @@ class Policy(Section):
     )
     limits: Limits = Field(
         default_factory=Limits, description="Bounds of length, budget and time; left out: the defaults."
+    )
+    content_policy_failover: bool = Field(
+        default=False,
+        description="True: a request that a provider's content policy blocks is shown to the other deployments too; false: "
+        "the block is returned to the caller.",
+    )
+    prompt_cache: PromptCache = Field(
+        default_factory=PromptCache, description="Marks for provider caches; left out: the caller's alone."
+    )
+    hedging: Hedging = Field(
+        default_factory=Hedging, description="Second calls when the first token is late; left out: none."
     )
     explore: Annotated[float, Field(ge=0, le=0.5)] = Field(
         default=0.0,

@@ -52,6 +52,7 @@ class Attempt:
         result: what became of it; LOST until it has ended.
         error: why it failed; None: it did not.
         fault: the same, in one word; CANCELLED where the caller went away.
+        outrun: whether another attempt had its first token before, so that this one was cancelled.
         rejected_by: the gate that rejected its answer; None: none did.
         tokens: counted or estimated.
         estimated: whether the provider's own count is missing.
@@ -66,6 +67,7 @@ class Attempt:
     result: AttemptResult = AttemptResult.LOST
     error: UpstreamError | None = None
     fault: FaultKind | None = None
+    outrun: bool = False
     rejected_by: Gate | None = None
     first_token_ns: int | None = None
     ended_ns: int = 0

@@ -11,6 +11,7 @@ from turnout_fastpath import Snapshot, Strategy
 from turnout_server.completion.asked import Asked
 from turnout_server.completion.attempt import Purpose
 from turnout_server.completion.attempts import AttemptLog
+from turnout_server.completion.cache_marking import mark_prefixes
 from turnout_server.completion.dispatcher import Answer, Dispatcher, Listener, Run
 from turnout_server.completion.fleet import Fleet
 from turnout_server.completion.grading import Grading
@@ -95,7 +96,8 @@ class Completer:
         if self._fleet.snapshot is not snapshot:
             self._fleet = self._fleet_of(snapshot)
         asked = self._fleet.rules[asked.decision.policy].gates.add_to(asked)
-        return Run(asked, self._fleet, log, asked.chat)
+        chat = mark_prefixes(asked.chat, self._fleet.caching(asked.decision.policy))
+        return Run(asked, self._fleet, log, chat)
 
     def strategy_of(self, run: Run) -> Strategy:
         """How a request is carried out: as decided or forced; of the ensembles that a policy decides, its share."""

@@ -12,6 +12,7 @@ from turnout_fastpath import Decision, ReasonKind, Snapshot
 
 from turnout_server.completion.answer_rules import read_answer_rules
 from turnout_server.completion.asked import Asked
+from turnout_server.completion.cache_marking import CacheRules
 from turnout_server.completion.cost import ModelPrice
 from turnout_server.completion.stated_limits import (
     RetryRule,
@@ -20,10 +21,12 @@ from turnout_server.completion.stated_limits import (
     retry_rules_of,
 )
 from turnout_server.planning.price_book import PriceBook
+from turnout_server.providers.chat import CacheLifetime
 from turnout_server.providers.credentials import KeySource
 from turnout_server.providers.protocol import DEFAULT_FIRST_TOKEN_S, DEFAULT_INTER_TOKEN_S, Target
 from turnout_server.resilience.breakers import Breakers
 from turnout_server.resilience.clock import Clock
+from turnout_server.resilience.hedge import CONCURRENT, HedgeRules
 from turnout_server.resilience.retry_budget import RetryBudget
 from turnout_server.resilience.shared_retry_budget import SharedRetryBudget, make_retry_budget
 from turnout_server.resilience.silence import Pulse
@@ -117,6 +120,12 @@ class Fleet:
         accounts = {name: one.account for name, one in self._deployments.items()}
         self.breakers = Breakers(snapshot.state, self.chains.values(), accounts, clock, random)
         self._retries = self._retry_budgets(document)
+        self._caching = {
+            name: _read_caching(policy["prompt_cache"]) for name, policy in self._policies.items()
+        }
+        self._hedging = {
+            name: _read_hedging(policy["hedging"], clock) for name, policy in self._policies.items()
+        }
         self._further = {tier: RetryBudget(clock) for tier in self.tiers}
         self._pulses = {name: Pulse(clock, one.first_token_s) for name, one in self._deployments.items()}
 
@@ -130,6 +139,18 @@ class Fleet:
     def further(self, tier: str) -> RetryBudget:
         """The budget of attempts beyond the first, of requests in a tier, where late failures are about."""
         return self._further[tier]
+
+    def shops_around(self, policy: str) -> bool:
+        """True where a request that one provider's content policy blocks is shown to others."""
+        return bool(self._policies[policy]["content_policy_failover"])
+
+    def caching(self, policy: str) -> CacheRules:
+        """What a policy says of prompt caches."""
+        return self._caching[policy]
+
+    def hedging(self, policy: str) -> tuple[HedgeRules, RetryBudget]:
+        """When a policy hedges, and the budget of its hedges."""
+        return self._hedging[policy]
 
     def pulse(self, name: str) -> Pulse:
         """The life signs of a deployment."""
@@ -188,6 +209,20 @@ class Fleet:
                     self.snapshot.state, account, self.clock, share=rule.share, concurrent=rule.at_once
                 )
         return found
+
+
+def _read_caching(told: Mapping[str, Any]) -> CacheRules:
+    return CacheRules(told["enabled"], told["least_tokens"], CacheLifetime(told["lifetime"]))
+
+
+def _read_hedging(told: Mapping[str, Any], clock: Clock) -> tuple[HedgeRules, RetryBudget]:
+    rules = HedgeRules(
+        enabled=told["enabled"],
+        fixed_delay_s=told["delay_s"],
+        quantile=told["quantile"],
+        least_delay_s=told["least_delay_s"],
+    )
+    return rules, RetryBudget(clock, share=told["share"], concurrent=CONCURRENT)
 
 
 def _read(

@@ -61,6 +61,17 @@ class FurtherAttempts:
         if place is not None and not self._whole:
             place.end(spent=False)
 
+    def allows_hedge(self, name: str) -> bool:
+        """True if a deployment may be asked beside one that is slow: one that is alive for free, another in the budget."""
+        pulse = self._fleet.pulse(name)
+        return pulse.is_alive(whole=False) or (not pulse.is_silent() and self._budget.allows())
+
+    def begin_hedge(self, name: str) -> Place | None:
+        """The place in the budget that a hedge takes; None: it takes none."""
+        if self._fleet.pulse(name).is_alive(whole=False) or not self._budget.begin():
+            return None
+        return Place(self._budget)
+
     def _is_free(self, name: str) -> bool:
         pulse = self._fleet.pulse(name)
         return pulse.is_alive(whole=self._whole) if self._late else not pulse.is_silent()

@@ -11,6 +11,7 @@ from turnout_fastpath import Strategy
 from turnout_server.completion.attempt import AttemptResult, Purpose
 from turnout_server.completion.attempts import Attempt
 from turnout_server.completion.grading_records import GradingRecorder
+from turnout_server.observability.logs import get_logger
 from turnout_server.observability.metrics import (
     ATTEMPTS,
     COMPLETIONS,
@@ -22,6 +23,7 @@ from turnout_server.observability.metrics import (
     Metrics,
 )
 from turnout_server.providers.chat import ChatRequest, Role
+from turnout_server.providers.faults import FaultKind
 from turnout_server.quality.route_recorder import InputsReader, decision_record, kept_of
 from turnout_server.quality.store.records import AttemptRecord, CostRecord, GateRecord
 from turnout_server.quality.store.store import OutcomeStore
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from turnout_server.completion.dispatcher import Run
 
 NOT_SERVED = "none"
+# Faults that are logged as errors: an account that is used up, a deployment that is set up wrongly.
+FOR_THE_OPERATOR = frozenset({FaultKind.QUOTA_EXHAUSTED, FaultKind.CONFIGURATION})
 
 
 class Recorder:
@@ -64,7 +68,7 @@ class Recorder:
         status = "failed"
         if completed is not None:
             status = "degraded" if completed.degraded else "served"
-        elif run.log.made and run.log.made[-1].result is AttemptResult.CANCELLED:
+        elif any(one.result is AttemptResult.CANCELLED and not one.outrun for one in run.log.made):
             status = "cancelled"
         self._metrics.count(COMPLETIONS, decision.tier, served, how, status).add()
         if any(one.purpose is Purpose.ESCALATE for one in attempts):
@@ -100,6 +104,8 @@ class Recorder:
         name = attempt.deployment.target.name
         fault = "" if attempt.fault is None else str(attempt.fault)
         self._metrics.count(ATTEMPTS, name, attempt.purpose, attempt.result, fault).add()
+        if attempt.fault in FOR_THE_OPERATOR:
+            self._alert(attempt)
         cost = attempt.cost
         self._metrics.count(COST_NANO, name, attempt.purpose, attempt.result).value += cost.cost_nano or 0
         if not cost.complete:
@@ -126,6 +132,17 @@ class Recorder:
             answer=completed.answer.response.text if keeps_text and completed is not None else None,
         )
         store.record_decision(record)
+
+    def _alert(self, attempt: Attempt) -> None:
+        """The deployment's breaker, or its account's, is open for minutes now: nothing mends it but the operator."""
+        error = attempt.error
+        get_logger().error(
+            "upstream_needs_operator",
+            deployment=attempt.deployment.target.name,
+            fault=attempt.fault,
+            http_status=None if error is None else error.http_status,
+            native_code="" if error is None else error.native_code,
+        )
 
     def _store_attempts(self, store: OutcomeStore, run: Run, attempts: Sequence[Attempt]) -> None:
         asked, decision = run.asked, run.asked.decision

@@ -19,11 +19,13 @@ from turnout_server.completion.failures import (
     count_causes,
 )
 from turnout_server.completion.further_attempts import FurtherAttempts
+from turnout_server.completion.hedged_call import Call, HedgedCall
 from turnout_server.completion.run import Answer, Listener, Run
 from turnout_server.providers.faults import FaultKind
 from turnout_server.resilience.breaker import Health
 from turnout_server.resilience.breakers import Permit, Use
 from turnout_server.resilience.clock import Clock
+from turnout_server.resilience.hedge import HedgeRace
 from turnout_server.resilience.retry_budget import Place
 from turnout_server.resilience.retry_policy import Action, ErrorClass, Situation, Verdict, judge
 from turnout_server.resilience.silence import LEAST_PATIENCE_S
@@ -34,6 +36,8 @@ LEAST_ATTEMPT_S = 0.02
 SHARE_OF_DEADLINE = 0.5
 # What a caller is told to wait at least, where no breaker says more.
 LEAST_RETRY_AFTER_S = 0.1
+# Calls that may be hedged: those that a caller waits for.
+HEDGED = (Purpose.SERVE, Purpose.ESCALATE)
 
 
 @dataclass(frozen=True)
@@ -115,15 +119,15 @@ class Search:
             raise self._unavailable(None)
         step = Step(permit)
         while True:
-            outcome = await self._take(step)
+            outcome, permit = await self._take(step)
             if isinstance(outcome, Answer):
                 return outcome
             if outcome.error is not None and outcome.error.content_seen:
                 self._cut = outcome
-            step = await self._follow(outcome, step.permit)
+            step = await self._follow(outcome, permit)
 
-    async def _take(self, step: Step) -> Answer | Attempt:
-        """Makes the call, and gives its places in budgets back."""
+    async def _take(self, step: Step) -> tuple[Answer | Attempt, Permit]:
+        """Makes the call, and gives its places in budgets back; the permit is that of what is returned."""
         run, name = self._run, step.permit.deployment
         served = False
         try:
@@ -133,21 +137,72 @@ class Search:
                 except BaseException:
                     self._breakers.release(step.permit)
                     raise
-            if name not in self._tried:
-                run.fleet.retries(run.fleet[name]).note_request()
-                self._tried.append(name)
-            outcome = await self._means.caller.call(
-                run,
-                step.permit,
-                self._purpose,
-                self._listener,
-                self._first_token_s(name),
-                partial(self._further.first_token, step.further),
-            )
+            self._note_tried(name)
+            outcome, permit = await self._make(step)
             served = isinstance(outcome, Answer)
-            return outcome
+            return outcome, permit
         finally:
             step.end(served=served)
+
+    async def _make(self, step: Step) -> tuple[Answer | Attempt, Permit]:
+        """Makes the call, and where the policy hedges and it is slow, a second one."""
+        name = step.permit.deployment
+        call = Call(
+            step.permit,
+            self._purpose,
+            self._first_token_s(name),
+            partial(self._further.first_token, step.further),
+        )
+        delay_s = self._hedge_delay_s(step.permit)
+        if delay_s is None:
+            outcome = await self._means.caller.call(
+                self._run,
+                call.permit,
+                call.purpose,
+                self._listener,
+                call.first_token_s,
+                call.on_first_token,
+            )
+            return outcome, step.permit
+        _, budget = self._run.fleet.hedging(self._run.asked.decision.policy)
+        race = HedgedCall(self._means.caller, self._run, self._listener, HedgeRace(budget))
+        return await race.run(call, partial(self._find_hedge, name), delay_s)
+
+    def _hedge_delay_s(self, permit: Permit) -> float | None:
+        """Seconds after which the call is hedged; None: it is not."""
+        run = self._run
+        rules, budget = run.fleet.hedging(run.asked.decision.policy)
+        if not rules.enabled or self._purpose not in HEDGED:
+            return None
+        if len(run.log.attempts) == self._first:
+            budget.note_request()
+        if permit.use is not Use.SERVE or run.attempts_left < 2:
+            return None
+        times = run.fleet.pulse(permit.deployment).first_tokens
+        return rules.delay_s(times, run.asked.deadline.left_s(self._clock))
+
+    def _find_hedge(self, slow: str) -> Call | None:
+        """The call of an equivalent deployment that is well."""
+        run = self._run
+        chain = [
+            name
+            for name in run.chain(run.fleet[slow].tier)
+            if name not in self._tried
+            and self._breakers.health(name) is Health.CLOSED
+            and self._further.allows_hedge(name)
+        ]
+        permit = self._breakers.pick([chain], self._tried)
+        if permit is None:
+            return None
+        name = permit.deployment
+        self._note_tried(name)
+        place = self._further.begin_hedge(name)
+        return Call(permit, Purpose.HEDGE, self._first_token_s(name), place=place)
+
+    def _note_tried(self, name: str) -> None:
+        if name not in self._tried:
+            self._run.fleet.retries(self._run.fleet[name]).note_request()
+            self._tried.append(name)
 
     async def _follow(self, failed: Attempt, permit: Permit) -> Step:
         """The next call.
@@ -215,6 +270,7 @@ class Search:
             budget_allows=permit.use is Use.SERVE
             and budget.allows()
             and self._further.allows(permit.deployment),
+            seek_other_policy=run.fleet.shops_around(run.asked.decision.policy),
         )
 
     def _is_open(self, chain: Sequence[str]) -> bool:
@@ -255,7 +311,7 @@ class Search:
     async def _restart(self, name: str) -> None:
         """Takes back what the caller has seen."""
         self._run.log.content_given = False
-        last = self._run.log.attempts[-1]
+        last = [one for one in self._run.log.attempts if not one.outrun][-1]
         fault = last.fault if last.result is AttemptResult.FAILED else None
         gate = None if fault is not None else self._rejected_by
         if self._listener is not None:

@@ -2,8 +2,8 @@
 
 The rule: when a call has no first token after the time within which 95 in 100 calls of the deployment had theirs, the
 same request is sent to an equivalent deployment too. Whichever has its first token first, serves; the other is
-cancelled at once, and what it has cost is billed. Nothing is hedged before 20 first tokens were seen, nor beyond 5% of
-the requests and one, nor when the second call could not finish in time.
+cancelled at once, and what it has cost is billed. Nothing is hedged before 20 first tokens were seen, unless the delay
+is fixed, nor beyond 5% of the requests and one, nor when the second call could not finish in time.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ class HedgeRules:
 
     Attributes:
         enabled: False: never.
+        fixed_delay_s: seconds after which a call is hedged; None: by the quantile.
         quantile: of the first-token times, above 0 and below 1, that a call may take before it is hedged.
         least_samples: first-token times that must have been seen.
         least_delay_s: no call is hedged earlier.
     """
 
     enabled: bool = False
+    fixed_delay_s: float | None = None
     quantile: float = 0.95
     least_samples: int = 20
     least_delay_s: float = 0.1
@@ -49,7 +51,11 @@ class HedgeRules:
             times: of the deployment that the first call went to.
             left_s: seconds until the deadline, without its reserve.
         """
-        if not self.enabled or len(times) < self.least_samples:
+        if not self.enabled:
+            return None
+        if self.fixed_delay_s is not None:
+            return self.fixed_delay_s if self.fixed_delay_s < left_s else None
+        if len(times) < self.least_samples:
             return None
         delay_s = max(self.least_delay_s, times.quantile(self.quantile))
         # The second call needs as long as most calls do.

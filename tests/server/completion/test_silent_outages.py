@@ -72,6 +72,18 @@ def test_an_outage_amid_traffic_costs_no_more(bundle: Path, deadline_s: float | 
     assert not any(served for at_s, served in course.served if at_s >= 5)
 
 
+def test_hedges_are_within_it(bundle: Path) -> None:
+    course = run_traffic(
+        bundle,
+        TWO_PAIRS,
+        all_of(State.SILENT, from_s=3),
+        seconds=23,
+        sections={"hedging": {"enabled": True, "share": 0.2}},
+    )
+    calls = sum(at_s >= 3 for at_s, _ in course.calls)
+    assert calls <= 1.2 * sum(at_s >= 3 for at_s, _ in course.served)
+
+
 @pytest.mark.parametrize("rate", [0.5, 3, 100])
 def test_while_one_deployment_is_silent_everyone_is_served_by_the_other(bundle: Path, rate: float) -> None:
     course = run_traffic(

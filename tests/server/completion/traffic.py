@@ -143,6 +143,7 @@ def run_traffic(
     limits: Mapping[str, float] | None = None,
     first_token_s: float = 0.2,
     answer_s: float = 0.5,
+    sections: Mapping[str, Any] | None = None,
 ) -> Course:
     """Requests come evenly, in turn to each worker, and are waited for.
 
@@ -158,9 +159,10 @@ def run_traffic(
         limits: first-token limits by deployment, in seconds.
         first_token_s: that an answer takes to its first token.
         answer_s: that it takes to its end.
+        sections: more of the policy's.
     """
     clock, random = FakeClock(), Random(7)
-    document: dict[str, Any] = policy_of("http://127.0.0.1:9", tiers, Wire.OPENAI)
+    document: dict[str, Any] = policy_of("http://127.0.0.1:9", tiers, Wire.OPENAI, policy=sections)
     for tier in document["tiers"]:
         for entry in tier["chain"]:
             # Accounts of their own: each deployment fails for itself.

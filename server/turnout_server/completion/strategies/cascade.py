@@ -48,6 +48,7 @@ async def answer_cascade(
     context = asked.gates
     tier, purpose = asked.decision.tier, Purpose.SERVE
     kept: Answer | None = None
+    made = 0
     for step in range(max_escalations + 1):
         is_last = step == max_escalations or run.attempts_left <= 1 or not _above(run, tier)
         shows = is_last or asked.mode is StreamMode.RESTART
@@ -57,7 +58,7 @@ async def answer_cascade(
             )
         except CompletionError:
             # A caller who has seen a part of another answer since cannot be given this one without a word.
-            untouched = kept is not None and run.log.attempts[-1] is kept.attempt
+            untouched = kept is not None and len(run.log.attempts) == made
             if kept is None or (run.log.content_given and not untouched):
                 raise
             return await _fall_back(run, kept, listener)
@@ -73,6 +74,7 @@ async def answer_cascade(
             if not shows:
                 await show(run, answer.response, listener)
             return answer
+        made = len(run.log.attempts)
         answer.attempt.reject(found.gates[-1].gate)
         kept, tier, purpose = answer, tier_above, Purpose.ESCALATE
         if found.gates[-1].gate is Gate.REFUSAL:
