@@ -244,7 +244,8 @@ class Sessions(Section):
 
     mode: SessionMode = Field(
         default="keep_or_raise",
-        description="keep_or_raise: a session never goes below the tier it has; none: no memory.",
+        description="keep_or_raise: a session never goes below the tier it has; keep_while_warm: it does, unless the "
+        "provider's cache is warm there and the request costs no more there than below; none: no memory.",
     )
     ttl_s: Annotated[int, Field(ge=1, le=2_592_000)] = Field(
         default=3600,

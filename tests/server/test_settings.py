@@ -36,7 +36,6 @@ OTHERS: dict[str, tuple[str, object]] = {
     "store_sample": ("0.25", 0.25),
     "ext_proc": ("true", True),
     "shared_limits": ("rediss://turnout@cache.internal:6380/1", "rediss://turnout@cache.internal:6380/1"),
-    "ext_proc": ("on", True),
     "max_in_flight": ("64", 64),
     "max_completions": ("32", 32),
     "first_token_s": ("2.5", 2.5),

@@ -95,9 +95,9 @@ class Completer:
         """What a request shares over its steps; with another snapshot than before, its deployments are read."""
         if self._fleet.snapshot is not snapshot:
             self._fleet = self._fleet_of(snapshot)
-        asked = self._fleet.rules[asked.decision.policy].gates.add_to(asked)
-        chat = mark_prefixes(asked.chat, self._fleet.caching(asked.decision.policy))
-        return Run(asked, self._fleet, log, chat)
+        policy = asked.decision.policy
+        asked = self._fleet.rules[policy].gates.add_to(asked)
+        return Run(asked, self._fleet, log, mark_prefixes(asked.chat, self._fleet.caching(policy)))
 
     def strategy_of(self, run: Run) -> Strategy:
         """How a request is carried out: as decided or forced; of the ensembles that a policy decides, its share."""

@@ -66,9 +66,10 @@ class Recorder:
         how = strategy.name.lower()
         served = NOT_SERVED if completed is None else completed.answer.attempt.deployment.tier
         status = "failed"
+        ended = [one for one in run.log.made if not one.outrun]
         if completed is not None:
             status = "degraded" if completed.degraded else "served"
-        elif any(one.result is AttemptResult.CANCELLED and not one.outrun for one in run.log.made):
+        elif ended and ended[-1].result is AttemptResult.CANCELLED:
             status = "cancelled"
         self._metrics.count(COMPLETIONS, decision.tier, served, how, status).add()
         if any(one.purpose is Purpose.ESCALATE for one in attempts):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from turnout_server.completion.cache_marking import CacheRules, mark_prefixes
 from turnout_server.providers.chat import CacheLifetime, ChatRequest, Message, Role, TextPart, Tool
 
 from tests.faults import Wire
-from tests.server.completion.wall import walled
+from tests.server.completion.wall import walled as walled_with_limits
 
+walled = partial(walled_with_limits, first_token_s=10.0)
 ON = CacheRules(enabled=True)
 LEAST_BYTES = 4096
 LONG = "The line ends at the buffer stop. " * 121

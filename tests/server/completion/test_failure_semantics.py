@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from turnout_server.reloading import ReloadResult
 from turnout_server.resilience.breaker import Health
 
 from tests.faults import Fault
-from tests.server.completion.wall import walled
+from tests.server.completion.wall import walled as walled_with_limits
 from tests.server.completion.wall_scenarios import BACKUP, WHOLE, is_whole
 from tests.server.conftest import read_log
 
+# Nothing here is about silence: the wall's short limits would make a slow machine one.
+walled = partial(walled_with_limits, first_token_s=10.0, inter_token_s=10.0)
 FRONTIER = "ordinary.frontier"
 OTHER_ACCOUNT = "{url}/v1"
 
@@ -228,3 +231,33 @@ async def test_what_was_decided_and_what_served_are_both_told(
         assert response.deployment == FRONTIER
         assert [bool(one.fault) for one in response.attempts] == [True, False]
         assert response.attempts[0].http_status in (503, 529)
+
+
+@pytest.mark.parametrize(("read_usd", "stays"), [(0.013, True), (0.1515, False)])
+async def test_a_session_stays_in_a_dearer_tier_while_its_cache_makes_that_cheaper(
+    read_usd: float, stays: bool, tmp_path: Path, bundle: Path, log: object
+) -> None:
+    """The frontier reports cached tokens; the next turn, which `small` could answer, goes where it is cheaper."""
+    fault = Fault.ACCOUNTING
+    sections = {"sessions": {"mode": "keep_while_warm"}}
+    async with walled(tmp_path, bundle, ["ordinary.small"], [fault], policy=sections) as wall:
+        path = tmp_path / "wall.yaml"
+        document = json.loads(path.read_text())
+        # Fresh input costs little more here than below, and cached input less.
+        price = {
+            **document["prices"]["small"],
+            "input_usd_per_mtok": 0.152,
+            "cache_read_usd_per_mtok": read_usd,
+        }
+        document["prices"]["frontier"] = price
+        path.write_text(json.dumps(document))
+        assert await wall.service.reloader.look() is ReloadResult.ACCEPTED
+        request = CompleteRequest(prompt="Where does the line end? " * 20)
+        request.caller.session_id = "s"
+        request.constraints.quality_bar = 1.0
+        first = (await wall.ask(request)).response
+        assert (first.tier, first.tokens.input_cache_read > 0) == ("frontier", True)
+        request.constraints.ClearField("quality_bar")
+        assert (await wall.ask(request)).response.tier == ("frontier" if stays else "small")
+        request.caller.session_id = "another"
+        assert (await wall.ask(request)).response.tier == "small"
