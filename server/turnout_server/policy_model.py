@@ -272,6 +272,20 @@ class Limits(Section):
     )
 
 
+class Record(Section):
+    """What the outcome store keeps of a request beside names and numbers, of decisions whose detail is kept."""
+
+    text: bool = Field(
+        default=False,
+        description="Keep the last user turn, and a completion's answer, with what looks like addresses, numbers and "
+        "keys taken out.",
+    )
+    features: bool = Field(
+        default=False,
+        description="Keep the row that the classifier reads, with its revision: training accepts it in place of text.",
+    )
+
+
 class PromptCache(Section):
     """Marks on long stable prefixes for the provider's prompt cache; a request that has its own is left as it is."""
 
@@ -354,6 +368,10 @@ class Policy(Section):
     control_share: Annotated[float, Field(ge=0, le=0.5)] = Field(
         default=0.0,
         description="Share of traffic, 0 to 0.5, that always gets the top tier, as the quality baseline.",
+    )
+    record: Record = Field(
+        default_factory=Record,
+        description="What the outcome store keeps of requests; left out: no text, no features.",
     )
     gates: Gates = Field(
         default_factory=Gates, description="What answers must hold; left out: what each request says itself."

@@ -20,11 +20,14 @@ from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.server import MainPort
 from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
 from turnout_server.observability.logs import get_logger
-from turnout_server.observability.metrics import Metrics, Sums
+from turnout_server.observability.metrics import Metrics, Sums, add_up
 from turnout_server.providers.aiohttp_transport import AiohttpTransport
 from turnout_server.providers.registry import create_providers
+from turnout_server.quality.route_recorder import RouteRecorder
 from turnout_server.quality.store.place import find_place
-from turnout_server.quality.store.store import OutcomeStore
+from turnout_server.quality.store.redaction import redact
+from turnout_server.quality.store.store import Options, OutcomeStore
+from turnout_server.quality.store.store_sums import store_sums
 from turnout_server.reloading import ConfigurationError, Reloader, Source
 from turnout_server.resilience.clock import SystemClock
 from turnout_server.routing import Router, revisions_of
@@ -65,7 +68,7 @@ class Service:
             self.router.offer_to(self.challenger)
         self._transport = AiohttpTransport()
         place = find_place(settings.store)
-        self.store = None if place is None else OutcomeStore(place)
+        self.store = None if place is None else OutcomeStore(place, Options(redact=redact))
         clock, random = SystemClock(), Random()
         self.sharing = None
         try:
@@ -92,6 +95,9 @@ class Service:
             )
         except StateError as error:
             raise StartError(str(error)) from error
+        recorder = None
+        if self.store is not None:
+            recorder = RouteRecorder(self.store, self.router, settings.store_sample)
         outcomes = Outcomes(self.metrics, self.store, lambda: self.router.snapshot)
         self._records = BudgetRecords(self.limits, self.store, place, clock, self.sharing)
         self._records.restore_now()
@@ -102,6 +108,7 @@ class Service:
             self.router,
             self.metrics,
             completer=self.completer,
+            recorder=recorder,
             ext_proc=outcomes if settings.ext_proc else None,
             shares_port=shares_port,
         )
@@ -119,7 +126,8 @@ class Service:
 
     def sums(self) -> Sums:
         """Everything that is counted. May be called on any thread."""
-        return self.metrics.sums()
+        sums = self.metrics.sums()
+        return sums if self.store is None else add_up([sums, store_sums(self.store.counters)])
 
     async def close(self) -> None:
         """Ends what no caller waits for, closes the connections to providers, and writes what the store still holds."""

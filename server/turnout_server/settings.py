@@ -131,6 +131,14 @@ class Settings:
             "~/.local/state, off: nowhere.",
         ),
     ] = "auto"
+    store_sample: Annotated[
+        float,
+        Meaning(
+            number(0, 1),
+            "share",
+            "Share of decisions of `Route` whose detail is stored; counts are exact, and completions are stored in full.",
+        ),
+    ] = 0.01
     ext_proc: Annotated[
         bool,
         Meaning(

@@ -206,6 +206,7 @@ policies:
         },
         "explore": 0.0,
         "control_share": 0.0,
+        "record": {"text": False, "features": False},
         "gates": {
             "skip": [],
             "confidence": {"default": None, "tasks": {}},

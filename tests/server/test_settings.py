@@ -33,6 +33,8 @@ OTHERS: dict[str, tuple[str, object]] = {
     "challenger": ("/var/lib/turnout/challenger", Path("/var/lib/turnout/challenger")),
     "state": ("/dev/shm/turnout", Path("/dev/shm/turnout")),
     "store": ("postgresql://turnout@db.internal/turnout", "postgresql://turnout@db.internal/turnout"),
+    "store_sample": ("0.25", 0.25),
+    "ext_proc": ("true", True),
     "shared_limits": ("rediss://turnout@cache.internal:6380/1", "rediss://turnout@cache.internal:6380/1"),
     "max_in_flight": ("64", 64),
     "max_completions": ("32", 32),

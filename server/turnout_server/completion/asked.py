@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import ceil
 
-from turnout_fastpath import Decision, Strategy
+from turnout_fastpath import Decision, Request, Strategy
 
 from turnout_server.completion.estimates import BYTES_PER_TOKEN
 from turnout_server.completion.gates.context import GateContext
@@ -47,6 +47,7 @@ class Asked:
         allowed_regions: regions that may; none: all.
         mode: what a stream shows before the gates have passed.
         restart_on_cut: whether the caller takes a whole new answer after a cut.
+        request: as the engine read it; None: not at hand, and no features are kept.
     """
 
     chat: ChatRequest = field(repr=False)
@@ -65,6 +66,7 @@ class Asked:
     allowed_regions: tuple[str, ...] = ()
     mode: StreamMode = StreamMode.HOLD
     restart_on_cut: bool = False
+    request: Request | None = field(default=None, repr=False)
 
     @property
     def input_tokens(self) -> int:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from turnout_fastpath import Decision, Strategy
+from turnout_fastpath import Strategy
 
 from turnout_server.completion.attempt import AttemptResult, Purpose
 from turnout_server.completion.attempts import Attempt
@@ -22,8 +22,10 @@ from turnout_server.observability.metrics import (
     UNPRICED,
     Metrics,
 )
+from turnout_server.providers.chat import ChatRequest, Role
 from turnout_server.providers.faults import FaultKind
-from turnout_server.quality.store.records import AttemptRecord, CostRecord, DecisionRecord, GateRecord
+from turnout_server.quality.route_recorder import InputsReader, decision_record, kept_of
+from turnout_server.quality.store.records import AttemptRecord, CostRecord, GateRecord
 from turnout_server.quality.store.store import OutcomeStore
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Recorder:
         self._metrics = metrics
         self._store = store
         self._clock = clock
+        self._inputs = InputsReader()
         self.grading = GradingRecorder(metrics, store, clock)
 
     def record(self, run: Run, strategy: Strategy, completed: Completed | None) -> None:
@@ -77,7 +80,7 @@ class Recorder:
         for attempt in run.log.made:
             self._count(attempt)
         if self._store is not None:
-            self._store_decision(self._store, run, how)
+            self._store_decision(self._store, run, how, completed)
             self._store_attempts(self._store, run, run.log.made)
 
     def record_asides(self, run: Run, made: Sequence[Attempt]) -> None:
@@ -111,6 +114,26 @@ class Recorder:
         for verdict in attempt.verdicts:
             self._metrics.count(GATES, verdict.gate, verdict.verdict, verdict.reason).add()
 
+    def _store_decision(
+        self, store: OutcomeStore, run: Run, strategy: str, completed: Completed | None
+    ) -> None:
+        asked, snapshot = run.asked, run.fleet.snapshot
+        keeps_text, keeps_features = kept_of(snapshot, asked.decision.policy)
+        features, revision = None, ""
+        if keeps_features and asked.request is not None:
+            features, revision = self._inputs.read(snapshot, asked.request)
+        record = decision_record(
+            asked.decision,
+            int(self._clock() * 1000),
+            asked.tenant,
+            strategy=strategy,
+            features=features,
+            inputs_revision=revision,
+            prompt=_last_question(asked.chat) if keeps_text else None,
+            answer=completed.answer.response.text if keeps_text and completed is not None else None,
+        )
+        store.record_decision(record)
+
     def _alert(self, attempt: Attempt) -> None:
         """The deployment's breaker, or its account's, is open for minutes now: nothing mends it but the operator."""
         error = attempt.error
@@ -121,10 +144,6 @@ class Recorder:
             http_status=None if error is None else error.http_status,
             native_code="" if error is None else error.native_code,
         )
-
-    def _store_decision(self, store: OutcomeStore, run: Run, strategy: str) -> None:
-        now_ms = int(self._clock() * 1000)
-        store.record_decision(_decision_record(run.asked.decision, now_ms, run.asked.tenant, strategy))
 
     def _store_attempts(self, store: OutcomeStore, run: Run, attempts: Sequence[Attempt]) -> None:
         asked, decision = run.asked, run.asked.decision
@@ -148,24 +167,9 @@ class Recorder:
                 store.record_gates(gates)
 
 
-def _decision_record(decision: Decision, now_ms: int, tenant: str, strategy: str) -> DecisionRecord:
-    return DecisionRecord(
-        decision_id=decision.decision_id,
-        at_ms=now_ms,
-        policy=decision.policy,
-        tier=decision.tier,
-        status=decision.status.name.lower(),
-        deployment=decision.deployment,
-        tenant=tenant,
-        task=decision.task or "",
-        strategy=strategy,
-        propensity=decision.propensity,
-        tokens_total=decision.tokens_total,
-        p_sufficient={c.tier: c.p_sufficient for c in decision.candidates if c.p_sufficient is not None},
-        policy_revision=decision.policy_revision,
-        bundle_revision=decision.bundle_revision,
-        features_revision=decision.features_revision,
-    )
+def _last_question(chat: ChatRequest) -> str | None:
+    """The text of the last user turn."""
+    return next((turn.text for turn in reversed(chat.messages) if turn.role is Role.USER), None)
 
 
 def _attempt_record(decision_id: str, attempt: Attempt) -> AttemptRecord:

@@ -252,6 +252,7 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         asked = Asked(
             chat=chat,
             decision=decision,
+            request=request,
             chain_of=lambda tier: self._chain_of(route, tier),
             deadline=deadline,
             gates=context,

@@ -226,6 +226,30 @@ ENSEMBLES = Family(
 COMPLETIONS_IN_FLIGHT = Family(
     "turnout_completions_in_flight", "Completions that are admitted and not yet answered.", is_gauge=True
 )
+STORE_ROWS = Family(
+    "turnout_store_rows",
+    "Rows of the outcome store by table: written, dropped since the queue was full, or rejected as they cannot be stored.",
+    ("table", "result"),
+)
+STORE_COSTS = Family(
+    "turnout_store_costs",
+    "Costs that did not go their way: lost for good, refused by the database and set aside, or recovered of a process "
+    "that ended.",
+    ("result",),
+)
+STORE_FAILURES = Family(
+    "turnout_store_failures", "Batches of the outcome store that could not be written and are tried again."
+)
+STORE_REFUSED_FILES = Family(
+    "turnout_store_refused_files",
+    "Files of costs that the database refused, and damaged journals, that wait for `turnout store reread`; above 0 is an "
+    "alarm. Processes with one store add up.",
+    is_gauge=True,
+)
+STORE_DROPPED_IN_RING = Family(
+    "turnout_store_ring_dropped",
+    "Decisions of the decision port whose detail found its ring full; their counts are kept.",
+)
 BUDGET_REFUSALS = Family(
     "turnout_budget_refusals",
     "Calls that were not made because a budget did not hold their estimate, by whose budget (of a tenant that the "
@@ -297,6 +321,11 @@ FAMILIES = (
     SHADOW_PREFERENCES,
     ENSEMBLES,
     COMPLETIONS_IN_FLIGHT,
+    STORE_ROWS,
+    STORE_COSTS,
+    STORE_FAILURES,
+    STORE_REFUSED_FILES,
+    STORE_DROPPED_IN_RING,
     BUDGET_REFUSALS,
     BUDGET_LEFT,
     BUDGET_LIMIT,

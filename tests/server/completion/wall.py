@@ -245,14 +245,14 @@ async def walled(
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
     sections: Mapping[str, Any] | None = None,
-    endpoints: Mapping[str, str] | None = None,
     policy: Mapping[str, Any] | None = None,
+    endpoints: Mapping[str, str] | None = None,
     workers: int = 1,
     **knobs: Any,
 ) -> AsyncIterator[Wall]:
     """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file.
 
-    `sections` are further ones of the policy file, `policy` of its one policy, `endpoints` other addresses by model.
+    `sections` are further ones of the policy file, `policy` of its one policy; `endpoints` other addresses by model.
     """
     os.environ[KEY_VARIABLE] = "sk-wall"
     async with FaultServer(time_factor=time_factor, retry_after_s=retry_after_s) as upstream:

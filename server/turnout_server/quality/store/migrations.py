@@ -38,7 +38,15 @@ def _tell_who_judged(connection: Connection) -> None:
     schema.METADATA.create_all(connection, [schema.COMPARISONS])
 
 
-STEPS: Sequence[Callable[[Connection], None]] = (_create_tables, _tell_who_judged)
+def _tell_which_inputs(connection: Connection) -> None:
+    """Kept feature vectors name their revision."""
+    if "inputs_revision" not in {column["name"] for column in inspect(connection).get_columns("decisions")}:
+        connection.execute(
+            text("ALTER TABLE decisions ADD COLUMN inputs_revision VARCHAR(256) NOT NULL DEFAULT ''")
+        )
+
+
+STEPS: Sequence[Callable[[Connection], None]] = (_create_tables, _tell_who_judged, _tell_which_inputs)
 
 
 def version_of(connection: Connection) -> int:

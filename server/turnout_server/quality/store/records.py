@@ -33,7 +33,8 @@ class DecisionRecord:
         policy_revision: of the snapshot that decided.
         bundle_revision: the same.
         features_revision: the same.
-        features: the feature vector as little-endian float32; None: not kept.
+        features: the row that the classifier reads, as little-endian float32; None: not kept.
+        inputs_revision: of `features`, which training asks for; empty without.
         prompt: the request's text. Stored only by a store that was given a redactor, which the policy asks for.
         answer: the answer's text; the same.
     """
@@ -54,6 +55,7 @@ class DecisionRecord:
     bundle_revision: str = ""
     features_revision: str = ""
     features: bytes | None = field(default=None, repr=False)
+    inputs_revision: str = ""
     prompt: str | None = field(default=None, repr=False)
     answer: str | None = field(default=None, repr=False)
 

@@ -41,10 +41,9 @@ def decision_row(record: DecisionRecord) -> Row:
     }
 
 
-def count_key(record: DecisionRecord) -> tuple[int, str, str, str]:
+def count_key(at_ms: int, policy: str, tier: str, status: str) -> tuple[int, str, str, str]:
     """Where a decision is counted: hour, policy, tier, status."""
-    hour = _whole(record.at_ms) // HOUR_MS * HOUR_MS
-    return hour, _name(record.policy), _name(record.tier), _name(record.status)
+    return _whole(at_ms) // HOUR_MS * HOUR_MS, _name(policy), _name(tier), _name(status)
 
 
 def attempt_row(record: AttemptRecord) -> Row:
@@ -170,6 +169,7 @@ _DECISION_NAMES = (
     "policy_revision",
     "bundle_revision",
     "features_revision",
+    "inputs_revision",
 )
 _TOKEN_PARTS = tuple(one.name for one in fields(TokenCounts))
 _ATTEMPT_NAMES = ("deployment", "model", "model_version", "purpose", "result", "finish_reason")

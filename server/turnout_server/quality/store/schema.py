@@ -40,6 +40,7 @@ DECISIONS = Table(
     Column("bundle_revision", _NAME, nullable=False),
     Column("features_revision", _NAME, nullable=False),
     Column("features", LargeBinary),
+    Column("inputs_revision", _NAME, nullable=False, server_default=""),
     Column("prompt", Text),
     Column("answer", Text),
 )

@@ -108,6 +108,22 @@ def test_scores_of_the_first_version_are_kept_and_read(place: Place) -> None:
     engine.dispose()
 
 
+def test_decisions_of_the_second_version_are_kept_and_read(place: Place) -> None:
+    engine = make_engine(place)
+    with engine.begin() as connection:
+        migrate(connection, STEPS[:2])
+        connection.execute(text("ALTER TABLE decisions DROP COLUMN inputs_revision"))
+        columns = [column.name for column in schema.DECISIONS.c]
+        names = [name for name in columns if name not in ("inputs_revision", "features")]
+        values = ["'d1'" if name == "decision_id" else "1" for name in names]
+        connection.execute(text(f"INSERT INTO decisions ({', '.join(names)}) VALUES ({', '.join(values)})"))
+    with engine.begin() as connection:
+        assert migrate(connection) == 2
+        [row] = connection.execute(schema.DECISIONS.select()).mappings()
+        assert (row["decision_id"], row["inputs_revision"], row["features"]) == ("d1", "", None)
+    engine.dispose()
+
+
 def test_two_servers_start_at_once(place: Place) -> None:
     failed: list[BaseException] = []
 

@@ -379,8 +379,10 @@ def test_reading_a_store_changes_nothing(sqlite_place: Place, open_store: OpenSt
 
 
 def test_the_journal_is_read_by_its_kinds() -> None:
-    costs, prices = batches.read_journal([b'{"t":"cost","x":1}', b'{"t":"price","y":2}'])
+    records = [b'{"t":"cost","x":1}', b'{"t":"price","y":2}', b'{"t":"gift"}', b"{", b"[]"]
+    costs, prices, strange = batches.read_journal(records)
     assert (costs, prices) == ([{"x": 1}], [{"y": 2}])
+    assert strange == records[2:]
 
 
 def test_the_store_is_in_wal_mode(sqlite_place: Place, open_store: OpenStore) -> None:
