@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from turnout_server.budget_model import Budgets, ProviderLimits
+from turnout_server.gate_model import Gates
+from turnout_server.grading_model import Ensemble, Judge, Shadow
 from turnout_server.policy_types import (
     CallerKey,
     Credentials,
@@ -37,6 +40,8 @@ MAX_POLICIES = 256
 MAX_KEYWORD_GROUPS = 1024
 MAX_RULES = 1024
 MAX_EXEMPLARS = 4096
+# Of the settings of the same names.
+MAX_TOKEN_WAIT_S = 3600
 
 
 class Price(Section):
@@ -108,7 +113,8 @@ class Deployment(Section):
 
     name: Name = Field(description="What decisions call it; unique over all tiers, at most 128 bytes.")
     provider: Name = Field(
-        description="The adapter that speaks to it, such as openai, anthropic, gemini or simulated."
+        description="The adapter that speaks to it: anthropic, azure, gemini, groq, ollama, openai, openai_compatible, "
+        "openrouter, simulated or vllm."
     )
     model: Name = Field(description="The provider's name of the model, at most 128 bytes.")
     region: Name = Field(
@@ -125,6 +131,15 @@ class Deployment(Section):
     )
     max_output_tokens: Annotated[int, Field(gt=0, le=100_000_000)] = Field(
         description="Most tokens of an answer, in provider tokens, 1 to 100,000,000."
+    )
+    first_token_s: Annotated[float, Field(ge=0.01, le=MAX_TOKEN_WAIT_S)] | None = Field(
+        default=None,
+        description="Most seconds to the first token of an answer, 0.01 to 3,600; longer for models that think "
+        "first; null: as --first-token-s says.",
+    )
+    inter_token_s: Annotated[float, Field(ge=0.01, le=MAX_TOKEN_WAIT_S)] | None = Field(
+        default=None,
+        description="Most seconds between two tokens of an answer, 0.01 to 3,600; null: as --inter-token-s says.",
     )
     modalities: Annotated[list[Modality], Field(min_length=1)] = Field(
         default=["text"], description="Kinds of content that it reads."
@@ -255,6 +270,20 @@ class Limits(Section):
     )
 
 
+class Record(Section):
+    """What the outcome store keeps of a request beside names and numbers, of decisions whose detail is kept."""
+
+    text: bool = Field(
+        default=False,
+        description="Keep the last user turn, and a completion's answer, with what looks like addresses, numbers and "
+        "keys taken out.",
+    )
+    features: bool = Field(
+        default=False,
+        description="Keep the row that the classifier reads, with its revision: training accepts it in place of text.",
+    )
+
+
 class Policy(Section):
     """How requests are decided: bars, rules, limits."""
 
@@ -284,10 +313,24 @@ class Policy(Section):
         default=0.0,
         description="Share of traffic, 0 to 0.5, that always gets the top tier, as the quality baseline.",
     )
+    record: Record = Field(
+        default_factory=Record,
+        description="What the outcome store keeps of requests; left out: no text, no features.",
+    )
+    gates: Gates = Field(
+        default_factory=Gates, description="What answers must hold; left out: what each request says itself."
+    )
+    judge: Judge | None = Field(default=None, description="A model that grades answers; null: none.")
+    shadow: Shadow | None = Field(
+        default=None, description="Answers that are also asked of a higher tier; null: none."
+    )
+    ensemble: Ensemble = Field(
+        default_factory=Ensemble, description="How `ensemble` is carried out; left out: the defaults."
+    )
 
 
 class PolicyFile(Section):
-    """Everything that an operator says about routing: prices, tiers, buckets and policies."""
+    """Everything that an operator says about routing: prices, tiers, buckets, policies, budgets and limits."""
 
     version: Literal[1] = Field(description="Version of the file's format: 1.")
     default_policy: Name = Field(
@@ -302,4 +345,12 @@ class PolicyFile(Section):
     )
     policies: Annotated[dict[Name, Policy], Field(min_length=1, max_length=MAX_POLICIES)] = Field(
         description="Policies by name; 1 to 256."
+    )
+    budgets: Budgets = Field(
+        default_factory=Budgets,
+        description="What tenants and policies may use; left out: as much as they like.",
+    )
+    provider_limits: ProviderLimits = Field(
+        default_factory=ProviderLimits,
+        description="What is sent to providers' accounts at most; left out: as much as comes.",
     )

@@ -8,16 +8,12 @@ the requests and one, nor when the second call could not finish in time.
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left, insort
-from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
+from turnout_server.resilience.first_token_times import SAMPLES, FirstTokenTimes
 from turnout_server.resilience.retry_budget import RetryBudget
 
-# Enough for a 99th percentile, few enough to follow a change of the provider's.
-SAMPLES = 200
 # Of the requests; and how many hedges at once besides.
 SHARE = 0.05
 CONCURRENT = 1
@@ -58,29 +54,6 @@ class HedgeRules:
         delay_s = max(self.least_delay_s, times.quantile(self.quantile))
         # The second call needs as long as most calls do.
         return delay_s if delay_s + times.quantile(self.quantile) <= left_s else None
-
-
-class FirstTokenTimes:
-    """The last first-token times of one deployment, in seconds."""
-
-    def __init__(self, size: int = SAMPLES) -> None:
-        self._recent: deque[float] = deque()
-        self._sorted: list[float] = []
-        self._size = size
-
-    def __len__(self) -> int:
-        return len(self._sorted)
-
-    def add(self, seconds: float) -> None:
-        """Notes a call's; the oldest is forgotten."""
-        if len(self._recent) == self._size:
-            del self._sorted[bisect_left(self._sorted, self._recent.popleft())]
-        self._recent.append(seconds)
-        insort(self._sorted, seconds)
-
-    def quantile(self, share: float) -> float:
-        """The least time within which at least this share of the calls had their first token."""
-        return self._sorted[max(0, math.ceil(share * len(self._sorted)) - 1)]
 
 
 class Runner(StrEnum):

@@ -114,8 +114,8 @@ def test_the_public_models_are_known(tmp_path: Path) -> None:
 
 def test_recorded_models_that_stand_for_no_tier_are_left_out(tmp_path: Path) -> None:
     """As the whole public table of pairs has them; alone they are no tiers."""
-    pair = {"gpt-4o-mini-2024-07-18": 0.0, "gpt-4o-2024-08-06": 1.0}
-    verifiers = {"gpt3-6b-verifier": 0.0, "gpt3-175b-verifier": 1.0}
+    pair: dict[str, float | None] = {"gpt-4o-mini-2024-07-18": 0.0, "gpt-4o-2024-08-06": 1.0}
+    verifiers: dict[str, float | None] = {"gpt3-6b-verifier": 0.0, "gpt3-175b-verifier": 1.0}
     data = data_of(tmp_path, [pair, verifiers])
     tiers = tiers_of(data)
     assert [(tier.name, tier.models) for tier in tiers] == [

@@ -12,8 +12,6 @@ import grpc
 import pytest
 from turnout.v1 import completion_pb2 as contract
 from turnout.v1.completion_pb2 import CompleteRequest, CompleteStreamRequest
-from turnout_server.resilience.clock import SystemClock
-from turnout_server.resilience.spend_budget import Budget, Scope, ScopeKind, Spending
 
 from tests.faults import Answer, Fault, Moment, Wire
 from tests.faults.cases import ways
@@ -177,30 +175,6 @@ async def test_a_full_outage_multiplies_nothing(
         outcomes = [await wall.ask() for _ in range(requests)]
         assert {outcome.code for outcome in outcomes} == {grpc.StatusCode.UNAVAILABLE}
         assert wall.upstream.ledger.count() <= 1.2 * requests
-
-
-async def test_a_budget_race_overspends_by_less_than_one_estimate(
-    tmp_path: Path, bundle: Path, log: object
-) -> None:
-    """Two hundred at once on a budget for ten."""
-    request = CompleteRequest(prompt="Where?", max_output_tokens=60)
-    request.caller.tenant = "acme"
-    async with walled(tmp_path, bundle, ["ordinary.small"]) as wall:
-        cost = (await wall.ask(request)).response.cost.nano_usd
-        limit = 10 * cost
-        scope = Scope(ScopeKind.TENANT, "acme")
-        state = wall.service.router.snapshot.state
-        spending = Spending(state, {scope: Budget(day_nano_usd=limit)}, SystemClock())
-        wall.service.completer._spending = spending
-        outcomes = await asyncio.gather(*(wall.ask(request) for _ in range(200)))
-        served = [outcome for outcome in outcomes if outcome.whole]
-        refused = [outcome for outcome in outcomes if not outcome.whole]
-        assert {outcome.reason for outcome in refused} == {"BUDGET_EXHAUSTED"}
-        assert refused[0].metadata["limit"] == str(limit)
-        assert 1 <= len(served) <= 11
-        assert sum(outcome.response.cost.nano_usd for outcome in served) <= limit + cost
-        day, _ = spending.used_nano_usd(scope)
-        assert day == sum(outcome.response.cost.nano_usd for outcome in served)
 
 
 async def test_the_least_tier_of_the_caller_bounds_what_may_stand_in(

@@ -187,8 +187,12 @@ def policy_of(
     strategy: str = "single",
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
+    policy: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A policy file that decides the lowest tier: of each tier's models, a deployment each, named as the model."""
+    """A policy file that decides the lowest tier: of each tier's models, a deployment each, named as the model.
+
+    `policy` are more sections of the policy, such as its judge.
+    """
     return {
         "version": 1,
         "default_policy": "default",
@@ -219,6 +223,7 @@ def policy_of(
                 "strategy": strategy,
                 "bars": {"default": 0.0},
                 "sessions": {"mode": "none"},
+                **(policy or {}),
             }
         },
     }
@@ -237,10 +242,15 @@ async def walled(
     retry_after_s: float = 1.0,
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
+    sections: Mapping[str, Any] | None = None,
+    policy: Mapping[str, Any] | None = None,
     workers: int = 1,
     **knobs: Any,
 ) -> AsyncIterator[Wall]:
-    """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file."""
+    """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file.
+
+    `sections` are further ones of the policy file, `policy` of its one policy.
+    """
     os.environ[KEY_VARIABLE] = "sk-wall"
     async with FaultServer(time_factor=time_factor, retry_after_s=retry_after_s) as upstream:
         document = policy_of(
@@ -250,7 +260,9 @@ async def walled(
             strategy=strategy,
             windows=windows,
             priced=priced,
+            policy=policy,
         )
+        document |= sections or {}
         path = folder / "wall.yaml"
         path.write_text(json.dumps(document))
         told: dict[str, Any] = {"first_token_s": 0.4, "inter_token_s": 0.4, "store": "off"}

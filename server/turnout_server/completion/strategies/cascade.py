@@ -14,6 +14,7 @@ from turnout_server.completion.dispatcher import Answer, Dispatcher, Listener, R
 from turnout_server.completion.failures import CompletionError
 from turnout_server.completion.gates.chain import GateChain
 from turnout_server.completion.gates.verdict import Gate, GateReason, Verdict
+from turnout_server.completion.judge.gate import JudgeGate
 from turnout_server.providers.chat import (
     ChatResponse,
     ReasoningDelta,
@@ -29,7 +30,12 @@ MORE_ROOM = 4
 
 
 async def answer_cascade(
-    dispatcher: Dispatcher, run: Run, listener: Listener | None, gates: GateChain, max_escalations: int
+    dispatcher: Dispatcher,
+    run: Run,
+    listener: Listener | None,
+    gates: GateChain,
+    max_escalations: int,
+    judge: JudgeGate | None = None,
 ) -> Answer:
     """The first answer that the gates accept or return, or the last one that may be had.
 
@@ -59,7 +65,11 @@ async def answer_cascade(
         answer.attempt.verdicts = found.gates
         # A failover may have answered from a higher tier already.
         tier_above = _above(run, answer.attempt.deployment.tier)
-        if found.verdict is not Verdict.ESCALATE or is_last or tier_above is None or run.attempts_left < 1:
+        may_escalate = not is_last and tier_above is not None and run.attempts_left >= 1
+        if judge is not None and may_escalate and found.verdict is Verdict.ACCEPT:
+            found = await judge.look(run, answer, found)
+            answer.attempt.verdicts = found.gates
+        if found.verdict is not Verdict.ESCALATE or not may_escalate or tier_above is None:
             if not shows:
                 await show(run, answer.response, listener)
             return answer
