@@ -84,8 +84,9 @@ Measured by `python -m turnout_fastpath.training.quality_report --write docs/qua
 and on the everyday corpus; no row was trained on by the fit that judges it. Intervals are 95% bootstrap intervals over
 groups of equal questions. The folds of seed 17 are those on which variants of the recipe were compared, so a little of
 their figures is choice; nothing was chosen on those of seed 2026. Where a line below has two values, they are of these
-two. Of the families left out, half of the groups took part in one choice (whether a family's own expert is silent on
-other text). `gain` and `p_sufficient` are those of the head that the pair's weak model speaks for.
+two. The families left out took part in the choice of how a family's own expert, length and the everyday expert share a
+text that is unlike the recorded benchmarks, so their figures flatter a little. `gain` and `p_sufficient` are those of the
+head that the pair's weak model speaks for.
 """
 
 
