@@ -39,6 +39,12 @@ cdef extern from "atomics.h" nogil:
     uint64_t monotonic_ms()
     uint64_t unix_ms()
 
+cdef extern from "pooling.h" nogil:
+    float greatest_of(const float*, int)
+
+cdef enum:
+    SMALL_COUNTS = 256
+
 
 cdef int engine_decide(const snapshot_t* snapshot, worker_t* worker, const request_t* request, decision_t* decision,
                        fault_t* fault) noexcept nogil:
@@ -96,8 +102,16 @@ cdef void name_decision(worker_t* worker, const request_t* request, uint64_t clo
     decision.decision_id[7] = <uint8_t> now
 
 
-cdef float transformed(float value, int transform) noexcept nogil:
+# log1p of what most features are, small counts.
+cdef float[SMALL_COUNTS] log1p_of_count
+for _i in range(SMALL_COUNTS):
+    log1p_of_count[_i] = <float> log1p(_i)
+
+
+cdef inline float transformed(float value, int transform) noexcept nogil:
     if transform == TRANSFORM_LOG1P:
+        if 0 <= value < SMALL_COUNTS and <float> <int> value == value:
+            return log1p_of_count[<int> value]
         return <float> log1p(value)
     if transform == TRANSFORM_SQRT:
         return <float> sqrt(value)
@@ -105,13 +119,7 @@ cdef float transformed(float value, int transform) noexcept nogil:
 
 
 cdef float greatest(int first, int n, const float* cosines) noexcept nogil:
-    cdef int i
-    # Not -1: a scaled cosine may be far below it.
-    cdef float best = cosines[first] if n else -1
-    for i in range(first + 1, first + n):
-        if cosines[i] > best:
-            best = cosines[i]
-    return best
+    return greatest_of(cosines + first, n) if n else -1
 
 
 cdef double calibrated_similarity(const scale_t* scale, double raw) noexcept nogil:
