@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { BLAKE2B_DIGEST = 16, BLAKE2B_BLOCK = 128 };
+enum { BLAKE2B_DIGEST = 16, BLAKE2B_SALT = 16, BLAKE2B_BLOCK = 128 };
 
 typedef struct {
   uint64_t h[8];
@@ -48,7 +48,7 @@ static const uint8_t blake2b_sigma[10][16] = {
     BLAKE2B_MIX(3, 4, 9, 14, m[s[14]], m[s[15]]);         \
   } while (0)
 
-static inline void blake2b_compress(blake2b_t *b, const uint8_t *block, uint64_t last) {
+static __attribute__((noinline)) void blake2b_compress(blake2b_t *b, const uint8_t *block, uint64_t last) {
   uint64_t v[16], m[16];
   memcpy(m, block, BLAKE2B_BLOCK); /* little-endian machines only, like the rest of the core */
   memcpy(v, b->h, sizeof b->h);
@@ -60,9 +60,14 @@ static inline void blake2b_compress(blake2b_t *b, const uint8_t *block, uint64_t
   for (int i = 0; i < 8; i++) b->h[i] ^= v[i] ^ v[i + 8];
 }
 
-static inline void blake2b_start(blake2b_t *b) {
+/* With a salt and a personalisation of 16 bytes each (RFC 7693, section 2.5; zeros where there is none). */
+static inline void blake2b_start(blake2b_t *b, const uint8_t salt[BLAKE2B_SALT], const uint8_t person[BLAKE2B_SALT]) {
+  uint64_t own[4];
+  memcpy(own, salt, BLAKE2B_SALT);
+  memcpy(own + 2, person, BLAKE2B_SALT);
   memcpy(b->h, blake2b_iv, sizeof blake2b_iv);
   b->h[0] ^= 0x01010000 ^ BLAKE2B_DIGEST;
+  for (int i = 0; i < 4; i++) b->h[4 + i] ^= own[i];
   b->total = 0;
   b->filled = 0;
 }

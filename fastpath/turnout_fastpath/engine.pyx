@@ -73,8 +73,8 @@ cdef int engine_decide(const snapshot_t* snapshot, worker_t* worker, const reque
                          worker.keywords, decision, fault)
     if code:
         return code
-    digest_decision(request, &decision.live, snapshot.revisions, sizeof(snapshot.revisions), decision.propensity != 1,
-                    decision.decision_id, decision.digest)
+    digest_decision(request, &decision.live, snapshot.revisions, decision.propensity != 1, decision.decision_id,
+                    decision.digest)
     decision.decision_ns = monotonic_ns() - started
     return 0
 
