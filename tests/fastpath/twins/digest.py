@@ -11,6 +11,8 @@ from tests.fastpath.twins.state import Live
 
 ROLES = {"user": 1, "assistant": 2, "system": 3, "developer": 4, "tool": 5}
 DEPLOYMENT_WORDS = 4
+BLOCK, STRANDS = 128, 4
+GROUP = STRANDS * BLOCK
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,20 @@ def _text(value: str | bytes) -> bytes:
 
 def _texts(values: Sequence[str]) -> bytes:
     return _number(len(values)) + b"".join(map(_text, values))
+
+
+def strands(data: bytes) -> bytes:
+    """Four digests, end to end: the k-th of the blocks k, k + 4, k + 8 and so on."""
+    blocks = [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
+    return b"".join(
+        hashlib.blake2b(b"".join(blocks[k::STRANDS]), digest_size=16).digest() for k in range(STRANDS)
+    )
+
+
+def _long_text(text: bytes) -> bytes:
+    """A text as it is, or its whole groups of blocks as digests if it has two of them."""
+    whole = len(text) // GROUP * GROUP
+    return text if len(text) < 2 * GROUP else strands(text[:whole]) + text[whole:]
 
 
 def _closed(indices: Iterable[int]) -> bytes:
@@ -105,7 +121,7 @@ def digest(
         decision_id,
     ]
     head = sum(1 << bit for bit, added in enumerate(fields) if added) | len(asked.messages) << 32
-    parts = [_number(ROLES[role] << 56 | len(text)) + text for role, text in asked.messages]
+    parts = [_number(ROLES[role] << 56 | len(text)) + _long_text(text) for role, text in asked.messages]
     parts += [added for added in fields if isinstance(added, bytes) and added]
     person = revisions[16:] + struct.pack("<Q", head)
     return hashlib.blake2b(b"".join(parts), digest_size=16, salt=revisions[:16], person=person).hexdigest()
