@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint64_t
 
 from turnout_fastpath.core cimport MAX_TIERS, decision_t, slice_t
 from turnout_fastpath.engine cimport Worker, worker_t
@@ -38,6 +38,7 @@ cdef struct decider_t:
     char* memory
     uint64_t memory_size
     uint64_t max_text_bytes
+    uint8_t* response            # room for one answer
     counts_t counts
 
 
@@ -51,6 +52,7 @@ cdef class Decider:
     cdef readonly Snapshot snapshot
     cdef Worker worker
     cdef ResponseForm form
+    cdef uint8_t[::1] response
     cdef double[::1] least_times
     cdef uint64_t[::1] decisions
     cdef uint64_t[::1] reasons
