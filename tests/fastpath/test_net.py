@@ -101,6 +101,25 @@ def test_the_sums_are_made_in_order() -> None:
         assert kernel.run(row[None, :])[0].tobytes() == net_scores(graph, row).tobytes()
 
 
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_vectors_of_any_width_give_the_same_bits(lanes: int) -> None:
+    graph = find_net((DEFAULT_BUNDLE / "classifier.onnx").read_bytes(), "x", "scores")
+    assert graph is not None
+    rows = np.random.default_rng(3).normal(0, 3, (50, len(graph.mean))).astype(np.float32)
+    rows[:, ::3] = 0
+    try:
+        kernel = Net(graph, lanes=lanes)
+    except ValueError as error:
+        pytest.skip(str(error))
+    assert kernel.run(rows).tobytes() == np.stack([net_scores(graph, row) for row in rows]).tobytes()
+
+
+def test_vectors_that_no_processor_has_are_refused() -> None:
+    graph = find_net(exported(), "x", "scores")
+    with pytest.raises(ValueError, match="no vectors of 5 numbers"):
+        Net(graph, lanes=5)
+
+
 def test_the_shipped_classifier_is_compiled() -> None:
     model = (DEFAULT_BUNDLE / "classifier.onnx").read_bytes()
     graph = find_net(model, "x", "scores")
