@@ -168,9 +168,12 @@ cdef void fill_inputs(const snapshot_t* snapshot, worker_t* worker, const float*
     cdef const windows_t* windows = &worker.windows
     cdef int i, dim = snapshot.embedding.dim
     cdef int words = windows.n_head_words + windows.n_tail_words
+    cdef float value
     cdef float* at = inputs
     for i in range(snapshot.n_inputs):
-        at[i] = transformed(features[snapshot.inputs[i].feature], snapshot.inputs[i].transform)
+        # Each transform leaves 0 as it is, which most features are.
+        value = features[snapshot.inputs[i].feature]
+        at[i] = transformed(value, snapshot.inputs[i].transform) if value != 0 else value
     at += snapshot.n_inputs
 
     memset(sums, 0, dim * sizeof(int32_t))
