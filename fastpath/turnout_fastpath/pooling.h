@@ -92,15 +92,35 @@ POOLING_AVX2 static inline void sum_16_avx2(const int8_t *rows, int width, const
   _mm256_storeu_si256(at + 1, _mm256_add_epi32(_mm256_loadu_si256(at + 1), second));
 }
 
+/* As above, 32 sums. */
+POOLING_AVX2 static inline void sum_32_avx2(const int8_t *rows, int width, const uint32_t *buckets, int n,
+                                            int32_t *sums) {
+  __m256i low = _mm256_setzero_si256(), high = low;
+  for (int i = 0; i < n; i++) {
+    const __m128i *row = (const __m128i *)(rows + (size_t)buckets[i] * width);
+    if (i + 16 < n) __builtin_prefetch(rows + (size_t)buckets[i + 16] * width);
+    low = _mm256_add_epi16(low, _mm256_cvtepi8_epi16(_mm_loadu_si128(row)));
+    high = _mm256_add_epi16(high, _mm256_cvtepi8_epi16(_mm_loadu_si128(row + 1)));
+  }
+  for (int k = 0; k < 4; k++) {
+    const __m256i half = k < 2 ? low : high;
+    const __m128i quarter = k & 1 ? _mm256_extracti128_si256(half, 1) : _mm256_castsi256_si128(half);
+    __m256i *at = (__m256i *)sums + k;
+    _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), _mm256_cvtepi16_epi32(quarter)));
+  }
+}
+
 POOLING_AVX2 static void sum_rows_avx2(const int8_t *rows, int width, const uint32_t *buckets, int n, int32_t *sums) {
   for (int i = 0; i < n; i += 256) {
     const int some = n - i < 256 ? n - i : 256;
-    for (int c = 0; c < width; c += 16) sum_16_avx2(rows + c, width, buckets + i, some, sums + c);
+    int c = 0;
+    for (; c + 32 <= width; c += 32) sum_32_avx2(rows + c, width, buckets + i, some, sums + c);
+    for (; c < width; c += 16) sum_16_avx2(rows + c, width, buckets + i, some, sums + c);
   }
 }
 
 /* The dots of eight rows. */
-POOLING_AVX2 static inline __m256i dot_8_avx2(const int8_t *rows, int width, const int16_t *query) {
+POOLING_AVX2 static inline __attribute__((always_inline)) __m256i dot_8_avx2(const int8_t *rows, const int width, const int16_t *query) {
   __m256i dots[8];
 #pragma GCC unroll 8
   for (int k = 0; k < 8; k++) dots[k] = _mm256_setzero_si256();
@@ -120,6 +140,9 @@ POOLING_AVX2 static inline __m256i dot_8_avx2(const int8_t *rows, int width, con
 /* Returns how many rows it has done, a multiple of eight. */
 POOLING_AVX2 static int dot_rows_avx2(const int8_t *rows, int n, int width, const int16_t *query, int32_t *dots) {
   int i = 0;
+  /* With the width known, the addresses are too. */
+  for (; width == 64 && i + 8 <= n; i += 8)
+    _mm256_storeu_si256((__m256i *)(dots + i), dot_8_avx2(rows + (size_t)i * 64, 64, query));
   for (; i + 8 <= n; i += 8)
     _mm256_storeu_si256((__m256i *)(dots + i), dot_8_avx2(rows + (size_t)i * width, width, query));
   return i;
