@@ -3,10 +3,10 @@ PYTHON ?= python
 STUBS ?= clients/python
 PROTOS = $(wildcard proto/turnout/v1/*.proto)
 
-.PHONY: help stubs baseline build debug address thread hostile clean lint types test load generator litellm
+.PHONY: help stubs clients-stubs baseline build debug address thread hostile clean lint types test load generator litellm
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 # The generators have a place of their own: stubs are made with the oldest runtime that the package supports.
 build/stubs/bin/python: proto/requirements.txt
@@ -17,6 +17,23 @@ build/stubs/bin/python: proto/requirements.txt
 stubs: build/stubs/bin/python ## regenerate the Python stubs from proto/
 	mkdir -p $(STUBS)
 	PATH=$(CURDIR)/build/stubs/bin:$$PATH build/stubs/bin/python -m grpc_tools.protoc -Iproto --python_out=$(STUBS) --mypy_out=$(STUBS) --grpc_python_out=$(STUBS) --mypy_grpc_out=$(STUBS) $(PROTOS)
+
+BUF = build/buf/node_modules/.bin/buf
+
+build/buf/node_modules/.bin/buf:
+	npm install --silent --no-fund --no-audit --no-save --prefix build/buf @bufbuild/buf@1.75.0
+
+clients/typescript/node_modules: clients/typescript/package-lock.json
+	npm ci --silent --no-fund --no-audit --prefix clients/typescript
+	touch $@
+
+clients-stubs: $(BUF) clients/typescript/node_modules ## regenerate the other clients' stubs and what they copy
+	for template in clients/*/buf.gen.yaml; do $(BUF) generate --template $$template || exit; done
+	for client in go typescript; do cp LICENSE clients/$$client || exit; done
+	cp clients/service_config.json clients/go
+	{ echo '// A copy of clients/service_config.json, made by `make clients-stubs`: bundlers find no files.'; \
+	  printf 'export const SERVICE_CONFIG = '; cat clients/service_config.json; \
+	} > clients/typescript/src/generated/service_config.ts
 
 baseline: ## accept the present contract as the one that later ones must not break
 	buf build -o proto/baseline.binpb
@@ -43,8 +60,13 @@ address: build/address/tree ## test the compiled doors under AddressSanitizer
 	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
 	  $(PYTHON) -m pytest tests/server/decision_port tests/server/compiled
 
-thread: build/thread/tree ## attack the decision port, with snapshots swapped, under ThreadSanitizer
-	cd $< && $(SANITISED_PATH) TSAN_OPTIONS=suppressions=tests/server/decision_port/thread.supp \
+build/thread/ring_race: tests/server/decision_port/ring_race.c server/turnout_server/doors/decision_port/ring.h
+	mkdir -p build/thread
+	$(CC) -O1 -g -fsanitize=thread -pthread -Iserver/turnout_server/doors/decision_port $< -o $@
+
+thread: build/thread/ring_race build/thread/tree ## race the ring, attack the decision port with snapshots swapped, under ThreadSanitizer
+	build/thread/ring_race 2000000
+	cd build/thread/tree && $(SANITISED_PATH) TSAN_OPTIONS=suppressions=tests/server/decision_port/thread.supp \
 	  LD_PRELOAD="$$(gcc -print-file-name=libtsan.so) $$(gcc -print-file-name=libstdc++.so)" \
 	  $(PYTHON) -m tests.server.decision_port.hostile --seconds 20 --threads 4
 

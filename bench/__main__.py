@@ -18,6 +18,7 @@ BENCHES = {
     "peers": "model2vec and Hugging Face tokenizers on the same prompts",
     "rpc": "Route beside a grpcio echo, driven by h2load",
     "instructions": "instructions of a decision, counted by callgrind",
+    "completions": "Complete beside direct calls of the same upstream",
     "load": "the decision port under load beside echoes, closed and open loop",
 }
 

@@ -83,13 +83,20 @@ def test_the_service_config_says_what_the_clients_promise() -> None:
         "turnout.v1.RoutingService/Route": "1s",
         "turnout.v1.RoutingService/RouteBatch": "5s",
         "turnout.v1.RoutingService/RouteStream": "3600s",
+        "turnout.v1.CompletionService/Complete": "120s",
+        "turnout.v1.CompletionService/CompleteStream": "600s",
         "grpc.health.v1.Health/Check": "1s",
     }
     for method in ("Route", "RouteBatch"):
         policy = by_method[f"turnout.v1.RoutingService/{method}"]["retryPolicy"]
         assert policy["maxAttempts"] == 4
         assert policy["retryableStatusCodes"] == ["UNAVAILABLE"]
-    assert "retryPolicy" not in by_method["turnout.v1.RoutingService/RouteStream"]
+    for method in (
+        "RoutingService/RouteStream",
+        "CompletionService/Complete",
+        "CompletionService/CompleteStream",
+    ):
+        assert "retryPolicy" not in by_method[f"turnout.v1.{method}"]
     assert all(config["waitForReady"] is False for config in by_method.values())
     assert document["retryThrottling"] == {"maxTokens": 100, "tokenRatio": 0.1}
 

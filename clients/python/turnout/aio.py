@@ -14,8 +14,6 @@ import grpc.aio
 from turnout.aio_stream import FedStream
 from turnout.base import ClientBase
 from turnout.completion_requests import (
-    COMPLETE_S,
-    COMPLETE_STREAM_S,
     CompleteFields,
     CompleteLike,
     OnCut,
@@ -202,7 +200,7 @@ class AsyncClient(ClientBase[grpc.aio.Channel]):
             TurnoutError: there is no whole answer; its class says why.
         """
         request = build_complete_request(prompt, messages=messages, **fields)
-        timeout_s = COMPLETE_S if timeout_s is None else timeout_s
+        timeout_s = self._timeouts.complete_s if timeout_s is None else timeout_s
         return await self._call(self._lane().completion.Complete, request, timeout_s)
 
     async def complete_stream(
@@ -236,7 +234,7 @@ class AsyncClient(ClientBase[grpc.aio.Channel]):
             mode=int(mode),  # type: ignore[arg-type]
             on_cut=int(on_cut),  # type: ignore[arg-type]
         )
-        timeout_s = COMPLETE_STREAM_S if timeout_s is None else timeout_s
+        timeout_s = self._timeouts.complete_stream_s if timeout_s is None else timeout_s
         call = self._lane().completion.CompleteStream(request, timeout=timeout_s, metadata=self._metadata)
         try:
             # At the end it is grpc.aio.EOF, which grpcio's stubs lack.

@@ -11,8 +11,6 @@ import grpc
 
 from turnout.base import ClientBase
 from turnout.completion_requests import (
-    COMPLETE_S,
-    COMPLETE_STREAM_S,
     CompleteFields,
     CompleteLike,
     OnCut,
@@ -201,7 +199,7 @@ class Client(ClientBase[grpc.Channel]):
             TurnoutError: there is no whole answer; its class says why.
         """
         request = build_complete_request(prompt, messages=messages, **fields)
-        timeout_s = COMPLETE_S if timeout_s is None else timeout_s
+        timeout_s = self._timeouts.complete_s if timeout_s is None else timeout_s
         return self._call(self._lane().completion.Complete, request, timeout_s)
 
     def complete_stream(
@@ -235,7 +233,7 @@ class Client(ClientBase[grpc.Channel]):
             mode=int(mode),  # type: ignore[arg-type]
             on_cut=int(on_cut),  # type: ignore[arg-type]
         )
-        timeout_s = COMPLETE_STREAM_S if timeout_s is None else timeout_s
+        timeout_s = self._timeouts.complete_stream_s if timeout_s is None else timeout_s
         call = self._call(self._lane().completion.CompleteStream, request, timeout_s)
         try:
             yield from call

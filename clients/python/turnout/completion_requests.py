@@ -16,10 +16,6 @@ from turnout.v1.completion_pb2 import CacheOptions, CompleteRequest, GateOptions
 # What `complete` and `complete_stream` take: a bare prompt, or a request from `build_complete_request`.
 CompleteLike: TypeAlias = str | CompleteRequest
 
-# Deadlines of calls that are given none, in seconds: an answer takes a model's time.
-COMPLETE_S = 120.0
-COMPLETE_STREAM_S = 600.0
-
 
 class ReasoningEffort(OpenIntEnum):
     """How much hidden reasoning is asked for; numbers of turnout.v1.ReasoningEffort."""

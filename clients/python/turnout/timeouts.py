@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from turnout.service_config import load_service_config
 
-_SERVICE = "turnout.v1.RoutingService"
+_ROUTING = "turnout.v1.RoutingService"
+_COMPLETION = "turnout.v1.CompletionService"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,8 @@ class Timeouts:
     route_or_s: float
     batch_s: float
     stream_s: float
+    complete_s: float
+    complete_stream_s: float
     health_s: float
 
 
@@ -36,9 +39,11 @@ def plan_timeouts(timeout_s: float | None, route_or_timeout_s: float) -> Timeout
             raise ValueError(f"{name}: {value} breaks the limit: more than 0 seconds, finite")
     defaults_s = load_service_config().timeouts_s
     return Timeouts(
-        route_s=timeout_s or defaults_s[f"{_SERVICE}/Route"],
+        route_s=timeout_s or defaults_s[f"{_ROUTING}/Route"],
         route_or_s=route_or_timeout_s,
-        batch_s=timeout_s or defaults_s[f"{_SERVICE}/RouteBatch"],
-        stream_s=defaults_s[f"{_SERVICE}/RouteStream"],
+        batch_s=timeout_s or defaults_s[f"{_ROUTING}/RouteBatch"],
+        stream_s=defaults_s[f"{_ROUTING}/RouteStream"],
+        complete_s=defaults_s[f"{_COMPLETION}/Complete"],
+        complete_stream_s=defaults_s[f"{_COMPLETION}/CompleteStream"],
         health_s=timeout_s or defaults_s["grpc.health.v1.Health/Check"],
     )

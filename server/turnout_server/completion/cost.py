@@ -64,12 +64,15 @@ class ModelPrice:
         valid_from: first day, as 2026-11-01; None: as far back as is known.
         standard: rates by length of the input; the first step begins above -1, so that each length has one.
         batch: the same for batch processing; empty: no such price is known.
+        version: the day and a hash of all that the price says: a number that changes without its day shows.
     """
 
     name: str
     valid_from: str | None
     standard: tuple[RateStep, ...]
     batch: tuple[RateStep, ...] = ()
+    # Made once: every attempt is recorded with it.
+    version: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for steps in (self.standard, self.batch):
@@ -78,12 +81,16 @@ class ModelPrice:
                 raise ValueError(f"{self.name}: steps above {starts}, needed: rising from -1")
         if not self.standard:
             raise ValueError(f"{self.name}: no standard rates")
+        object.__setattr__(self, "version", self._version())
 
-    @property
-    def version(self) -> str:
-        """The day and a hash of all that the price says: a number that changes without its day shows."""
-        told = json.dumps(asdict(self), sort_keys=True).encode()
-        digest = hashlib.blake2b(told, digest_size=6).hexdigest()
+    def _version(self) -> str:
+        said = {
+            "name": self.name,
+            "valid_from": self.valid_from,
+            "standard": [asdict(step) for step in self.standard],
+            "batch": [asdict(step) for step in self.batch],
+        }
+        digest = hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=6).hexdigest()
         return f"{self.valid_from or 'undated'}.{digest}"
 
     def rates(self, input_tokens: int, processing: Processing = Processing.STANDARD) -> Rates | None:
@@ -211,7 +218,13 @@ class Subtotal:
         return None if self.attempts and self.unknown == self.attempts else self.cost_nano
 
     def __add__(self, other: Subtotal) -> Subtotal:
-        return Subtotal(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return Subtotal(
+            self.attempts + other.attempts,
+            self.cost_nano + other.cost_nano,
+            self.incomplete + other.incomplete,
+            self.estimated + other.estimated,
+            self.unknown + other.unknown,
+        )
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ class TokenCounts:
     output_reasoning: int = 0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if (value := getattr(self, field.name)) < 0:
-                raise ValueError(f"{field.name}: {value}, at least 0 needed")
+        for name in _PARTS:
+            if (value := getattr(self, name)) < 0:
+                raise ValueError(f"{name}: {value}, at least 0 needed")
 
     @property
     def input_total(self) -> int:
@@ -49,4 +49,7 @@ class TokenCounts:
         return self.output_text + self.output_reasoning
 
     def __add__(self, other: TokenCounts) -> TokenCounts:
-        return TokenCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return TokenCounts(*(getattr(self, name) + getattr(other, name) for name in _PARTS))
+
+
+_PARTS = tuple(part.name for part in fields(TokenCounts))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 from turnout_server.providers.call_timer import CallTimer
-from turnout_server.providers.chat import StreamEvent
+from turnout_server.providers.chat import StreamEvent, TextDelta
 from turnout_server.providers.faults import FaultKind
 from turnout_server.providers.json_fields import WireError
 from turnout_server.providers.sse import SseError, SseSplitter
@@ -83,9 +85,27 @@ class EventStream:
             self._fault = error
         if self._fault is not None and not found:
             raise self._fault
-        return found
+        return _joined(found)
 
     def _end(self) -> None:
         self._ended = True
         if not self._reader.finish_seen:
             raise StreamBroken(FaultKind.CUT)
+
+
+def _joined(found: list[StreamEvent]) -> list[StreamEvent]:
+    """Text that came in one read is one event: a message for each token costs more than the token."""
+    events: list[StreamEvent] = []
+    at = 0
+    while at < len(found):
+        first, end = found[at], at + 1
+        if type(first) is TextDelta:
+            while end < len(found) and type(found[end]) is TextDelta:
+                end += 1
+        if end - at > 1:
+            texts = [one for one in found[at:end] if isinstance(one, TextDelta)]
+            logprobs = tuple(itertools.chain.from_iterable(one.logprobs for one in texts))
+            first = TextDelta("".join([one.text for one in texts]), logprobs)
+        events.append(first)
+        at = end
+    return events

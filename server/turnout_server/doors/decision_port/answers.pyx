@@ -10,7 +10,7 @@ from turnout_fastpath.core cimport slice_t
 from turnout_server.doors.decision_port.buffer cimport buffer_add, buffer_size, buffer_t
 from turnout_server.doors.decision_port.model cimport *
 from turnout_server.doors.decision_port.nghttp2 cimport *
-from turnout_server.doors.decision_port.streams cimport mark_dirty, stream_wait
+from turnout_server.doors.decision_port.streams cimport is_stream, mark_dirty, stream_wait
 
 from turnout_server.observability.metrics import HANDLING_BOUNDS_S
 
@@ -133,7 +133,7 @@ cdef ssize_t read_out(nghttp2_session* session, int32_t id, uint8_t* memory, siz
     if n == 0:
         stream.is_deferred = True
         return NGHTTP2_ERR_DEFERRED
-    if stream.call == CALL_STREAM and buffer_size(&stream.input) and buffer_size(&stream.out) < MAX_STREAM_OUT_BYTES:
+    if is_stream(stream) and buffer_size(&stream.input) and buffer_size(&stream.out) < MAX_STREAM_OUT_BYTES:
         # It had to wait until its answers were read.
         stream_wait(stream)
     return n
@@ -193,6 +193,24 @@ cdef bint ask_python(stream_t* stream, int call, bint is_drawn, slice_t message,
         fail(stream, FAIL_TOO_LATE if code == 4 else FAIL_INTERNAL)
     except BaseException:
         # The callable words every failure; what is left is memory.
+        fail(stream, FAIL_INTERNAL)
+    return False
+
+
+cdef bint ask_processor(stream_t* stream, slice_t message, buffer_t* out) noexcept with gil:
+    """True with Python's answer to one message of Envoy's added to `out`; False with the call ended."""
+    cdef thread_t* thread = stream.connection.thread
+    cdef bytes answered
+    try:
+        stream.is_processing = True
+        given = PyBytes_FromStringAndSize(message.data, message.size)
+        is_full = thread.n_pending >= thread.limits.max_pending
+        answered = (<object> thread.longer_way).process(<uint64_t> stream, given, is_full)
+        if not buffer_add(out, PyBytes_AS_STRING(answered), PyBytes_GET_SIZE(answered)):
+            raise MemoryError()
+        return True
+    except BaseException:
+        # The callable answers whatever it is given; what is left is memory, and bytes that are no message.
         fail(stream, FAIL_INTERNAL)
     return False
 

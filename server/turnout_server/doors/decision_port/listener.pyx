@@ -248,6 +248,7 @@ cdef class Listener:
         c.max_streams = limits.max_streams
         c.max_connections = limits.max_connections
         c.max_batch = limits.max_batch
+        c.processes = limits.processes
         c.handshake_ns = round(limits.handshake_s * 1e9)
         c.stall_ns = round(limits.stall_s * 1e9)
         c.keepalive_ns = round(limits.keepalive_s * 1e9)

@@ -61,6 +61,15 @@ cdef stream_t* stream_new(connection_t* connection, int32_t id) noexcept nogil:
     return stream
 
 
+cdef void end_processor(stream_t* stream) noexcept with gil:
+    """Envoy has no more to say of a request."""
+    try:
+        (<object> stream.connection.thread.longer_way).end_process(<uint64_t> stream)
+    except BaseException:
+        # Nobody waits for it.
+        pass
+
+
 cdef void stream_close(stream_t* stream) noexcept nogil:
     """HTTP/2 knows it no more."""
     cdef connection_t* connection = stream.connection
@@ -72,6 +81,8 @@ cdef void stream_close(stream_t* stream) noexcept nogil:
     if stream.next != NULL:
         stream.next.previous = stream.previous
     connection.n_streams -= 1
+    if stream.is_processing:
+        end_processor(stream)
     if stream.is_open and not stream.is_finished:
         # CANCELLED.
         counter_add(&thread.handled[stream.call][1], 1)

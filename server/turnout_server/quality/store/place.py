@@ -91,7 +91,9 @@ def make_engine(place: Place, *, read_only: bool = False) -> Engine:
         url = place.url
     else:
         url = place.url.set(database=f"file:{path}", query={"mode": "ro", "uri": "true"})
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _BUSY_MS / 1000})
+    # The writer keeps its connection: SQLite tidies the log away whenever the last one is closed.
+    pool = {"poolclass": NullPool} if read_only else {"pool_size": 1}
+    engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000}, **pool)
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _: Any) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
+import orjson
+
+from turnout_server.completion.tokens import TokenCounts
 from turnout_server.quality.store.records import (
     AttemptRecord,
+    ComparisonRecord,
     CostRecord,
     DecisionRecord,
     GateRecord,
@@ -31,17 +34,16 @@ def decision_row(record: DecisionRecord) -> Row:
         "at_ms": _whole(record.at_ms),
         "propensity": float(record.propensity),
         "tokens_total": _whole(record.tokens_total),
-        "p_sufficient": clean(json.dumps(dict(record.p_sufficient)), MAX_TEXT_CHARS),
+        "p_sufficient": clean(orjson.dumps(dict(record.p_sufficient)).decode(), MAX_TEXT_CHARS),
         "features": record.features,
         "prompt": record.prompt,
         "answer": record.answer,
     }
 
 
-def count_key(record: DecisionRecord) -> tuple[int, str, str, str]:
+def count_key(at_ms: int, policy: str, tier: str, status: str) -> tuple[int, str, str, str]:
     """Where a decision is counted: hour, policy, tier, status."""
-    hour = _whole(record.at_ms) // HOUR_MS * HOUR_MS
-    return hour, _name(record.policy), _name(record.tier), _name(record.status)
+    return _whole(at_ms) // HOUR_MS * HOUR_MS, _name(policy), _name(tier), _name(status)
 
 
 def attempt_row(record: AttemptRecord) -> Row:
@@ -89,7 +91,7 @@ def cost_row(record: CostRecord) -> Row:
         "purpose": str(cost.purpose),
         "result": str(cost.result),
         "processing": str(record.processing),
-        **{part: _whole(count) for part, count in asdict(record.tokens).items()},
+        **{part: _whole(getattr(record.tokens, part)) for part in _TOKEN_PARTS},
         "cost_nano": None if cost.cost_nano is None else _whole(cost.cost_nano),
         "complete": cost.complete,
         "estimated": cost.estimated,
@@ -109,11 +111,33 @@ def score_row(record: ScoreRecord) -> Row:
         "other_score": record.other_score,
         "propensity": float(record.propensity),
         "detail": _name(record.detail),
+        "other_tier": _name(record.other_tier),
+        "judge": _name(record.judge),
+        "judge_version": _name(record.judge_version),
+    }
+
+
+def comparison_row(record: ComparisonRecord) -> Row:
+    """A row of `comparisons`."""
+    return {
+        "attempt_id": _id(record.attempt_id),
+        "decision_id": _id(record.decision_id),
+        "at_ms": _whole(record.at_ms),
+        "tier": _name(record.tier),
+        "other_tier": _name(record.other_tier),
+        "agreement": str(record.agreement),
+        "chars": _whole(record.chars),
+        "other_chars": _whole(record.other_chars),
+        "finish_reason": _name(record.finish_reason),
+        "other_finish_reason": _name(record.other_finish_reason),
+        "propensity": float(record.propensity),
     }
 
 
 def clean(text: str, limit: int) -> str:
     """Text without NUL and lone surrogates, which PostgreSQL refuses, cut to `limit` characters."""
+    if len(text) <= limit and text.isascii() and "\0" not in text:
+        return text
     return text[:limit].replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
@@ -145,5 +169,7 @@ _DECISION_NAMES = (
     "policy_revision",
     "bundle_revision",
     "features_revision",
+    "inputs_revision",
 )
+_TOKEN_PARTS = tuple(one.name for one in fields(TokenCounts))
 _ATTEMPT_NAMES = ("deployment", "model", "model_version", "purpose", "result", "finish_reason")

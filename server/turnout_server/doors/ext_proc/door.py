@@ -1,0 +1,94 @@
+"""`envoy.service.ext_proc.v3.ExternalProcessor` over grpc.aio, on the main port."""
+
+# xds-protos has no py.typed.
+# mypy: disable-error-code="import-untyped"
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import grpc
+from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+
+from turnout_server.doors.admission import Admission
+from turnout_server.doors.errors import OverloadedError, abort, describe_failure
+from turnout_server.doors.ext_proc.models import Models
+from turnout_server.doors.ext_proc.outcomes import Outcomes
+from turnout_server.doors.ext_proc.processor import Processor, Setting
+from turnout_server.doors.routing_servicer import EOF, Method
+from turnout_server.doors.wire import BULKY_BYTES
+from turnout_server.observability.metrics import COVERAGE, Metrics
+from turnout_server.routing import Router
+
+SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """The service's one method.
+
+    A stream lives as long as its HTTP request, upstream and all, so that admission counts only those that wait for a
+    decision: from their first message until it is made.
+    """
+
+    def __init__(self, router: Router, metrics: Metrics, admission: Admission, outcomes: Outcomes) -> None:
+        """Decides by `router`; sheds beyond the limit of `admission`."""
+        self._router = router
+        self._admission = admission
+        self._shed = metrics.count(COVERAGE, "shed")
+        self._method = Method("Process", metrics, kind="bidi_stream", service=SERVICE)
+        self._waiting = 0
+        self._setting = Setting(Models(router), self._refuse, outcomes.note)
+        self._handler = grpc.stream_stream_rpc_method_handler(
+            self.process, ProcessingRequest.FromString, ProcessingResponse.SerializeToString
+        )
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """The handler of a call, by its method."""
+        return self._handler if handler_call_details.method == self._method.path else None
+
+    async def process(self, _: object, context: Context) -> None:
+        """One HTTP request from its headers to the end of its response."""
+        began = perf_counter()
+        method = self._method
+        method.started.add()
+        if not self._admission.is_open:
+            # The gateway does what it is told to do without a processor.
+            failure = describe_failure(self._admission.refusal())
+            method.count_ended(failure.code.name)
+            await abort(context, failure)
+        processor = Processor(self._setting)
+        waits = False
+        try:
+            while (message := await context.read()) is not EOF:
+                body = message.request_body.body if message.HasField("request_body") else b""
+                if len(body) > BULKY_BYTES:
+                    response = await asyncio.to_thread(processor.process, message)
+                else:
+                    response = processor.process(message)
+                if (decision := processor.take_decision()) is not None:
+                    self._router.count(decision)
+                if processor.awaits_decision is not waits:
+                    waits = not waits
+                    self._waiting += 1 if waits else -1
+                await context.write(response)
+        except (asyncio.CancelledError, grpc.aio.BaseError):
+            # The gateway needs no more: the usual end where it does not ask about the response.
+            method.count_ended("CANCELLED")
+            raise
+        finally:
+            self._waiting -= waits
+            processor.close()
+        method.succeeded.add()
+        method.seconds.observe(perf_counter() - began)
+
+    def _refuse(self) -> Exception | None:
+        if self._admission.is_open and self._waiting <= self._admission.limit:
+            return None
+        error = self._admission.refusal()
+        if isinstance(error, OverloadedError):
+            self._shed.add()
+        return error
