@@ -116,6 +116,7 @@ def test_vectors_of_any_width_give_the_same_bits(lanes: int) -> None:
 
 def test_vectors_that_no_processor_has_are_refused() -> None:
     graph = find_net(exported(), "x", "scores")
+    assert graph is not None
     with pytest.raises(ValueError, match="no vectors of 5 numbers"):
         Net(graph, lanes=5)
 

@@ -47,7 +47,8 @@ def _exp(x: Floats) -> Floats:
     for coefficient in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
         y = y * x + F(coefficient)
     y = y * (x * x) + x + F(1)
-    return np.ldexp(y, steps.astype(np.int32))
+    grown: Floats = np.ldexp(y, steps.astype(np.int32))
+    return grown
 
 
 def _softmax(logits: Floats) -> Floats:
