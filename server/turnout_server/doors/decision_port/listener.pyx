@@ -73,8 +73,8 @@ cdef enum:
     READ_BYTES = 64 << 10
     ACCEPTS_A_TURN = 64
     DECISIONS_A_TURN = 16        # until their answers are sent: others' wait is no longer than these take
-    # While calls are refused, sockets are read no faster than this. What comes above it waits in them, so that refusals,
-    # of which each costs about a tenth of a decision, cannot crowd the decisions out.
+    # While calls are refused, sockets are read no faster than this. What comes above it waits in them, so that refusals
+    # cannot crowd the decisions out.
     REFUSALS_A_DECISION = 2
     TICK_MS = 100
     ACCEPT_PAUSE_NS = 200 * 1000000
