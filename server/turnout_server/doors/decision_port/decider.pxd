@@ -39,6 +39,7 @@ cdef struct decider_t:
     char* memory
     uint64_t memory_size
     uint64_t max_text_bytes
+    uint8_t* response            # room for one answer
     counts_t counts
     ring_t* ring                 # NULL: no decision is kept
     uint64_t keep_below          # a decision is kept if 63 random bits of its id are below
@@ -56,6 +57,7 @@ cdef class Decider:
     cdef readonly Snapshot snapshot
     cdef Worker worker
     cdef ResponseForm form
+    cdef uint8_t[::1] response
     cdef double[::1] least_times
     cdef uint64_t[::1] decisions
     cdef uint64_t[::1] reasons

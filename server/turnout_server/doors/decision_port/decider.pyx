@@ -16,7 +16,7 @@ from turnout_fastpath.policy cimport policy_resolve, resolved_t
 from turnout_fastpath.snapshot cimport Snapshot, snapshot_t
 from turnout_server.doors.compiled.request_parser cimport ODD, request_measure, request_memory, request_parse, sizes_t
 from turnout_server.doors.compiled.response_writer cimport MAX_RESPONSE_BYTES, ResponseForm, response_write
-from turnout_server.doors.decision_port.buffer cimport buffer_reserve, buffer_t
+from turnout_server.doors.decision_port.buffer cimport buffer_add, buffer_t
 from turnout_server.doors.decision_port.ring cimport (
     KEEPS_FEATURES, KEEPS_TEXT, MAX_KEPT_TEXT_BYTES, NO_TEXT, Ring, record_t, ring_claim, ring_publish, ring_t,
 )
@@ -136,7 +136,6 @@ cdef int decide_route(decider_t* decider, slice_t message, double remaining_s, b
     cdef sizes_t sizes
     cdef uint64_t needed
     cdef char* memory
-    cdef uint8_t* end
     if remaining_s <= 0:
         return TOO_LATE
     if decider.log_below:
@@ -163,10 +162,9 @@ cdef int decide_route(decider_t* decider, slice_t message, double remaining_s, b
         request.rules_only = remaining_s < decider.least_time_s[resolved.policy]
     if engine_decide(decider.snapshot, decider.worker, &request, &decision, &fault):
         return LONGER_WAY
-    end = buffer_reserve(out, MAX_RESPONSE_BYTES)
-    if end == NULL:
+    # Not written to `out`, where every call under way would hold room for the longest answer.
+    if not buffer_add(out, decider.response, response_write(decider.form, &decision, decider.response)):
         return LONGER_WAY
-    out.end += response_write(decider.form, &decision, end)
     count_decision(&decider.counts, &decision)
     if is_kept(decider, &decision):
         keep_decision(decider, &request, &decision)
@@ -186,6 +184,8 @@ cdef class Decider:
         self.snapshot = snapshot
         self.worker = Worker(snapshot)
         self.form = ResponseForm(snapshot)
+        self.response = numpy.zeros(MAX_RESPONSE_BYTES, numpy.uint8)
+        self.c.response = &self.response[0]
         document = snapshot.policies.document["policies"]
         self.least_times = numpy.array(
             [document[name]["limits"]["least_time_ms"] / 1000 for name in snapshot.policies.policy_names], float)

@@ -137,6 +137,8 @@ cdef struct thread_t:
     stream_t* last_pending
     int32_t n_pending
     stream_t* free_streams
+    int32_t n_free_streams
+    int32_t refusals_due         # refusals that decisions have not made up for yet; see REFUSALS_A_DECISION
     uint64_t now_ns
     uint64_t random
     size_t buffered_bytes

@@ -171,6 +171,9 @@ cdef void open_call(stream_t* stream) noexcept nogil:
         fail(stream, stream.failure)
     elif decides(stream) and not flag_read(&thread.admits):
         fail(stream, FAIL_NOT_SERVING)
+    elif stream.call <= CALL_STREAM and thread.n_pending >= thread.limits.max_pending:
+        # Before its body is looked at.
+        fail(stream, FAIL_OVERLOADED)
 
 
 cdef void end_request(stream_t* stream) noexcept nogil:
