@@ -18,6 +18,7 @@ RUNNERS: Mapping[str, tuple[Path, tuple[str, ...]]] = {
     "python": (ROOT, (sys.executable, "-m", "tests.conformance.python_runner")),
     "python-asyncio": (ROOT, (sys.executable, "-m", "tests.conformance.python_runner", "--asyncio")),
     "go": (ROOT, (str(ROOT / "build" / "clients" / "go-conformance"),)),
+    "rust": (ROOT, (str(ROOT / "build" / "clients" / "rust-conformance"),)),
     "typescript": (ROOT / "clients" / "typescript", ("node", "dist/conformance/runner.js")),
 }
 

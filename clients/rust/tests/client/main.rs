@@ -1,0 +1,11 @@
+//! The client against services on real loopback ports.
+
+mod calls;
+mod connections;
+mod errors;
+mod fake;
+mod lifetime;
+mod package;
+mod retries;
+mod streams;
+mod tls;
