@@ -21,7 +21,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::decision::{Decision, decode_result};
 use crate::error::{CallStatus, Error};
-use crate::error_decoding::{classify, decode_error, too_large};
+use crate::error_decoding::{classify, code_of, decode_error, too_large};
 use crate::fail_open::FailOpen;
 use crate::options::{ClientBuilder, InvalidOption, MAX_MESSAGE_BYTES};
 use crate::response_stream::ResponseStream;
@@ -281,7 +281,7 @@ impl Client {
             () = wait_until_closed(self.shared.closed.subscribe()) => Err(cancelled()),
             answer = timeout_at(deadline, answer) => match answer {
                 Ok(Ok(answer)) => Ok(answer.into_inner()),
-                Ok(Err(status)) => Err(decode_error(&status)),
+                Ok(Err(status)) => Err(decode_failure(&status, deadline)),
                 Err(_) => Err(deadline_exceeded()),
             },
         }
@@ -306,10 +306,11 @@ impl Client {
         let (client, timeout) = (self.clone(), self.timeout_of(method));
         let closed = self.shared.closed.subscribe();
         let answers = async move {
-            let request = client.prepare(question?, Instant::now() + timeout, 0);
+            let deadline = Instant::now() + timeout;
+            let request = client.prepare(question?, deadline, 0);
             let answers = open(client.next_channel()?, request).await;
-            let answers = answers.map_err(|status| decode_error(&status))?.into_inner();
-            Ok(answers.map_err(|status| decode_error(&status)))
+            let answers = answers.map_err(|status| decode_failure(&status, deadline))?.into_inner();
+            Ok(answers.map_err(move |status| decode_failure(&status, deadline)))
         };
         let end = async move {
             if *closed.borrow() {
@@ -349,6 +350,12 @@ async fn wait_until_closed(mut closed: watch::Receiver<bool>) {
     if dropped {
         future::pending().await
     }
+}
+
+/// Servers have other words for a deadline that has passed on both sides.
+fn decode_failure(status: &Status, deadline: Instant) -> Error {
+    let late = code_of(status) == Code::Cancelled && Instant::now() >= deadline;
+    if late { deadline_exceeded() } else { decode_error(status) }
 }
 
 fn cancelled() -> Error {

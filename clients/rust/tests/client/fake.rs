@@ -13,6 +13,7 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::metadata::MetadataMap;
@@ -112,6 +113,8 @@ pub struct Fake {
     pub calls: Counter,
     pub connections: Counter,
     server: JoinHandle<()>,
+    // Connections live as long as it does.
+    cut: watch::Sender<()>,
 }
 
 impl Fake {
@@ -132,10 +135,12 @@ impl Fake {
         Client::builder(&self.address).timeout(PATIENCE).route_or_timeout(PATIENCE)
     }
 
-    /// Ends the service, calls in flight too.
+    /// Ends the service, and cuts its connections.
     pub async fn stop(self) {
         self.server.abort();
         let _ = self.server.await;
+        drop(self.cut);
+        until("still connected", || self.connections.now() == 0).await;
     }
 }
 
@@ -159,7 +164,13 @@ where
     let address = listener.local_addr().unwrap().to_string();
     let connections = Counter::default();
     let counter = connections.clone();
-    let incoming = TcpListenerStream::new(listener).map_ok(move |socket| Counted { socket, _alive: counter.begin() });
+    let cut = watch::Sender::new(());
+    let cuts = cut.subscribe();
+    let incoming = TcpListenerStream::new(listener).map_ok(move |socket| {
+        let mut cuts = cuts.clone();
+        let cut = Box::pin(async move { drop(cuts.changed().await) });
+        Counted { socket, cut, _alive: counter.begin() }
+    });
     let inner = Arc::new(Inner {
         script: Box::new(move |request| Box::pin(script(request))),
         seen: Mutex::default(),
@@ -172,7 +183,7 @@ where
     }
     let routes = routes(&mut builder, Arc::clone(&inner)).await;
     let server = tokio::spawn(async move { routes.serve_with_incoming(incoming).await.unwrap() });
-    Fake { calls: inner.calls.clone(), inner, address, connections, server }
+    Fake { calls: inner.calls.clone(), inner, address, connections, server, cut }
 }
 
 async fn routes(builder: &mut Server, inner: Arc<Inner>) -> tonic::transport::server::Router {
@@ -222,7 +233,7 @@ pub async fn until(what: &str, holds: impl Fn() -> bool) {
     let begin = Instant::now();
     while !holds() {
         assert!(begin.elapsed() < PATIENCE, "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -289,8 +300,9 @@ impl CompletionService for Service {
         let alive = self.0.see("CompleteStream", &request);
         let prompt = request.get_ref().request.as_ref().map_or("", |request| request.prompt()).to_owned();
         self.0.decide(prompt.as_str().into()).await?;
+        // A page, so that few of them fill what is sent ahead of the reader.
         let text = || {
-            let delta = TextDelta { text: "o".into(), ..TextDelta::default() };
+            let delta = TextDelta { text: "o".repeat(4_096), ..TextDelta::default() };
             Ok(CompleteStreamResponse { event: Some(Event::Text(delta)) })
         };
         let events = match prompt.as_str() {
@@ -319,6 +331,7 @@ impl<S: Stream + Unpin> Stream for Held<S> {
 /// A connection that is counted.
 struct Counted {
     socket: TcpStream,
+    cut: BoxFuture<'static, ()>,
     _alive: Alive,
 }
 
@@ -334,6 +347,9 @@ impl AsyncRead for Counted {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.cut.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         Pin::new(&mut self.socket).poll_read(context, buffer)
     }
 }

@@ -1,6 +1,6 @@
 //! Encrypted connections.
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use tonic::transport::ServerTlsConfig;
 use turnout::{Certificate, ClientTlsConfig, Error, Identity};
 
@@ -9,9 +9,8 @@ use crate::fake::{answering, serve_at};
 #[tokio::test]
 async fn mutual_tls_carries_the_token() {
     // A certificate of router.test that is its own authority.
-    let mut params = CertificateParams::new(["router.test".to_owned()]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["router.test".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap().pem();
     let identity = Identity::from_pem(&certificate, key.serialize_pem());
     let authority = Certificate::from_pem(&certificate);
