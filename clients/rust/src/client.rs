@@ -4,28 +4,25 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{self, Future};
-use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt, TryFutureExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use prost::Message;
-use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::oneshot;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::calls::{Calls, check_size};
 use crate::decision::{Decision, decode_result};
 use crate::error::{CallStatus, Error};
-use crate::error_decoding::{classify, code_of, decode_error, too_large};
+use crate::error_decoding::classify;
 use crate::fail_open::FailOpen;
 use crate::options::{ClientBuilder, InvalidOption, MAX_MESSAGE_BYTES};
 use crate::response_stream::ResponseStream;
-use crate::retry::{Throttle, with_retries};
 use crate::service_config::{self, SHARED};
 use crate::v1::completion_service_client::CompletionServiceClient;
 use crate::v1::routing_service_client::RoutingServiceClient;
@@ -50,15 +47,10 @@ pub struct Client {
 }
 
 struct Shared {
-    // HTTP/2 connections; none once the client is closed.
-    channels: RwLock<Vec<Wire>>,
-    turn: AtomicUsize,
-    closed: watch::Sender<bool>,
-    authorization: Option<MetadataValue<Ascii>>,
+    calls: Arc<Calls>,
+    fail_open: FailOpen,
     timeout: Option<Duration>,
     route_or_timeout: Duration,
-    throttle: Throttle,
-    fail_open: FailOpen,
 }
 
 impl Client {
@@ -78,14 +70,10 @@ impl Client {
         authorization: Option<MetadataValue<Ascii>>,
     ) -> Self {
         let shared = Shared {
-            channels: RwLock::new(channels),
-            turn: AtomicUsize::new(0),
-            closed: watch::Sender::new(false),
-            authorization,
+            calls: Arc::new(Calls::new(channels, authorization)),
+            fail_open: FailOpen::new(options.on_fail_open),
             timeout: options.timeout,
             route_or_timeout: options.route_or_timeout,
-            throttle: Throttle::new(SHARED.max_tokens, SHARED.token_ratio),
-            fail_open: FailOpen::new(options.on_fail_open),
         };
         Self { shared: Arc::new(shared), timeout: None }
     }
@@ -97,7 +85,7 @@ impl Client {
 
     /// Asks which tier should answer a request.
     pub async fn route(&self, request: impl Into<RouteRequest>) -> Result<Decision, Error> {
-        let channel = self.next_channel()?;
+        let channel = self.shared.calls.next_channel()?;
         let ask = |request| {
             let mut client = routing(channel.clone());
             async move { client.route(request).await }
@@ -134,7 +122,7 @@ impl Client {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let channel = self.next_channel()?;
+        let channel = self.shared.calls.next_channel()?;
         let ask = |request| {
             let mut client = routing(channel.clone());
             async move { client.route_batch(request).await }
@@ -174,7 +162,7 @@ impl Client {
             unsent.lock().unwrap_or_else(PoisonError::into_inner).take()
         });
         let rest = rest.filter_map(|failure| future::ready(failure.map(Err)));
-        let (answers, end) = self.open(service_config::ROUTE_STREAM, Ok(messages), open);
+        let (answers, end) = self.shared.calls.open(self.timeout_of(service_config::ROUTE_STREAM), Ok(messages), open);
         let results = answers.map_ok(|answer| decode_result(answer.result));
         ResponseStream::new(results.chain(rest), end)
     }
@@ -182,7 +170,7 @@ impl Client {
     /// Has a request answered by the tier that is decided for it. The client retries nothing: the service has done what
     /// helps, and the call is billed.
     pub async fn complete(&self, request: impl Into<CompleteRequest>) -> Result<CompleteResponse, Error> {
-        let channel = self.next_channel()?;
+        let channel = self.shared.calls.next_channel()?;
         let ask = |request| {
             let mut client = completion(channel.clone());
             async move { client.complete(request).await }
@@ -198,14 +186,14 @@ impl Client {
         let request = request.into();
         let question = check_size(&request).map(|()| request);
         let open = |channel, request| async move { completion(channel).complete_stream(request).await };
-        let (answers, end) = self.open(service_config::COMPLETE_STREAM, question, open);
+        let (answers, end) = self.shared.calls.open(self.timeout_of(service_config::COMPLETE_STREAM), question, open);
         ResponseStream::new(answers, end)
     }
 
     /// Asks each connection's server how it is, and so connects. The empty service means the whole server. The answer is
     /// Serving, or what the first other one says.
     pub async fn check_health(&self, service: &str) -> Result<ServingStatus, Error> {
-        let channels = self.shared.channels.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let channels = self.shared.calls.channels();
         if channels.is_empty() {
             return Err(Error::Closed);
         }
@@ -229,99 +217,21 @@ impl Client {
 
     /// Ends calls in flight with `Error::Cancelled` and disconnects, for all clones. May be called again.
     pub fn close(&self) {
-        self.shared.closed.send_replace(true);
-        self.shared.channels.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.calls.close();
     }
 
-    fn next_channel(&self) -> Result<Wire, Error> {
-        let channels = self.shared.channels.read().unwrap_or_else(PoisonError::into_inner);
-        let turn = self.shared.turn.fetch_add(1, Ordering::Relaxed);
-        channels.get(turn % channels.len().max(1)).cloned().ok_or(Error::Closed)
+    async fn ask<Q, A, F>(&self, method: &str, question: Q, attempt: impl FnMut(Request<Q>) -> F) -> Result<A, Error>
+    where
+        Q: Message + Clone + Default,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        self.shared.calls.ask(method, self.timeout_of(method), question, attempt).await
     }
 
     fn timeout_of(&self, method: &str) -> Duration {
         let short = [service_config::ROUTE, service_config::ROUTE_BATCH, service_config::CHECK_HEALTH];
         let given = self.timeout.or(self.shared.timeout.filter(|_| short.contains(&method)));
         given.unwrap_or(SHARED.methods[method].timeout).min(LONGEST_TIMEOUT)
-    }
-
-    fn prepare<Q>(&self, question: Q, deadline: Instant, attempts_before: u32) -> Request<Q> {
-        let mut request = Request::new(question);
-        request.set_timeout(deadline.saturating_duration_since(Instant::now()));
-        if let Some(value) = &self.shared.authorization {
-            request.metadata_mut().insert("authorization", value.clone());
-        }
-        if attempts_before > 0 {
-            request.metadata_mut().insert("grpc-previous-rpc-attempts", attempts_before.into());
-        }
-        request
-    }
-
-    /// Makes a unary call.
-    async fn ask<Q, A, F>(
-        &self,
-        method: &str,
-        mut question: Q,
-        mut attempt: impl FnMut(Request<Q>) -> F,
-    ) -> Result<A, Error>
-    where
-        Q: Message + Clone + Default,
-        F: Future<Output = Result<Response<A>, Status>>,
-    {
-        check_size(&question)?;
-        let deadline = Instant::now() + self.timeout_of(method);
-        let policy = SHARED.methods[method].retry.as_ref();
-        let once = |attempts_before| {
-            let message = if policy.is_some() { question.clone() } else { mem::take(&mut question) };
-            attempt(self.prepare(message, deadline, attempts_before))
-        };
-        let answer = with_retries(policy, &self.shared.throttle, deadline, fastrand::f64, once);
-        tokio::select! {
-            biased;
-            () = wait_until_closed(self.shared.closed.subscribe()) => Err(cancelled()),
-            answer = timeout_at(deadline, answer) => match answer {
-                Ok(Ok(answer)) => Ok(answer.into_inner()),
-                Ok(Err(status)) => Err(decode_failure(&status, deadline)),
-                Err(_) => Err(deadline_exceeded()),
-            },
-        }
-    }
-
-    /// A streaming call's answers, and what ends it from this side; it begins when both are first polled.
-    fn open<Q, A, F, O>(
-        &self,
-        method: &str,
-        question: Result<Q, Error>,
-        open: O,
-    ) -> (
-        impl Stream<Item = Result<A, Error>> + Send + use<Q, A, F, O>,
-        impl Future<Output = Error> + Send + use<Q, A, F, O>,
-    )
-    where
-        O: FnOnce(Wire, Request<Q>) -> F + Send + 'static,
-        Q: Send + 'static,
-        A: Send + 'static,
-        F: Future<Output = Result<Response<Streaming<A>>, Status>> + Send + 'static,
-    {
-        let (client, timeout) = (self.clone(), self.timeout_of(method));
-        let closed = self.shared.closed.subscribe();
-        let answers = async move {
-            let deadline = Instant::now() + timeout;
-            let request = client.prepare(question?, deadline, 0);
-            let answers = open(client.next_channel()?, request).await;
-            let answers = answers.map_err(|status| decode_failure(&status, deadline))?.into_inner();
-            Ok(answers.map_err(move |status| decode_failure(&status, deadline)))
-        };
-        let end = async move {
-            if *closed.borrow() {
-                return Error::Closed;
-            }
-            tokio::select! {
-                () = wait_until_closed(closed) => cancelled(),
-                () = sleep(timeout) => deadline_exceeded(),
-            }
-        };
-        (answers.try_flatten_stream(), end)
     }
 }
 
@@ -337,31 +247,4 @@ fn routing(channel: Wire) -> RoutingServiceClient<Wire> {
 
 fn completion(channel: Wire) -> CompletionServiceClient<Wire> {
     CompletionServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES)
-}
-
-fn check_size(message: &impl Message) -> Result<(), Error> {
-    let bytes = message.encoded_len();
-    if bytes > MAX_MESSAGE_BYTES { Err(too_large(bytes, MAX_MESSAGE_BYTES)) } else { Ok(()) }
-}
-
-/// Never ends where the client is dropped instead.
-async fn wait_until_closed(mut closed: watch::Receiver<bool>) {
-    let dropped = closed.wait_for(|closed| *closed).await.is_err();
-    if dropped {
-        future::pending().await
-    }
-}
-
-/// Servers have other words for a deadline that has passed on both sides.
-fn decode_failure(status: &Status, deadline: Instant) -> Error {
-    let late = code_of(status) == Code::Cancelled && Instant::now() >= deadline;
-    if late { deadline_exceeded() } else { decode_error(status) }
-}
-
-fn cancelled() -> Error {
-    classify(CallStatus::new(Code::Cancelled, "the client was closed"))
-}
-
-fn deadline_exceeded() -> Error {
-    classify(CallStatus::new(Code::DeadlineExceeded, "the deadline passed"))
 }

@@ -9,6 +9,7 @@
 //! # }
 //! ```
 
+mod calls;
 mod client;
 mod decision;
 mod error;

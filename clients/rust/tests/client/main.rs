@@ -6,6 +6,7 @@ mod errors;
 mod fake;
 mod lifetime;
 mod package;
+mod peers;
 mod retries;
 mod streams;
 mod tls;
