@@ -60,8 +60,13 @@ address: build/address/tree ## test the compiled doors under AddressSanitizer
 	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
 	  $(PYTHON) -m pytest tests/server/decision_port tests/server/compiled
 
-thread: build/thread/tree ## attack the decision port, with snapshots swapped, under ThreadSanitizer
-	cd $< && $(SANITISED_PATH) TSAN_OPTIONS=suppressions=tests/server/decision_port/thread.supp \
+build/thread/ring_race: tests/server/decision_port/ring_race.c server/turnout_server/doors/decision_port/ring.h
+	mkdir -p build/thread
+	$(CC) -O1 -g -fsanitize=thread -pthread -Iserver/turnout_server/doors/decision_port $< -o $@
+
+thread: build/thread/ring_race build/thread/tree ## race the ring, attack the decision port with snapshots swapped, under ThreadSanitizer
+	build/thread/ring_race 2000000
+	cd build/thread/tree && $(SANITISED_PATH) TSAN_OPTIONS=suppressions=tests/server/decision_port/thread.supp \
 	  LD_PRELOAD="$$(gcc -print-file-name=libtsan.so) $$(gcc -print-file-name=libstdc++.so)" \
 	  $(PYTHON) -m tests.server.decision_port.hostile --seconds 20 --threads 4
 

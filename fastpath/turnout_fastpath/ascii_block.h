@@ -107,9 +107,13 @@ static inline void read_ascii_key(const unsigned char *text, unsigned length, ui
 }
 
 static inline int32_t count_bits(uint64_t bits) {
+#ifdef __POPCNT__
+  return (int32_t)__builtin_popcountll(bits);
+#else
   bits -= bits >> 1 & 0x5555555555555555u;
   bits = (bits & 0x3333333333333333u) + (bits >> 2 & 0x3333333333333333u);
   return (int32_t)(((bits + (bits >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
+#endif
 }
 
 /* 64 if there is none. */

@@ -62,5 +62,8 @@ class BreakerTable:
             calls and failures of the last 20 half seconds.
         """
 
+    def evidence(self, slot: int, now_ms: int) -> tuple[int, int]:
+        """Calls and failures of the last 20 half seconds."""
+
     def forget(self, slot: int) -> None:
         """Drops the evidence; word, pause and lease stay."""

@@ -149,6 +149,11 @@ cdef class BreakerTable:
         read_evidence(breaker, now_ms, &evidence)
         return (evidence.run, evidence.recent_calls, evidence.recent_failures, evidence.calls, evidence.failures)
 
+    def evidence(self, int slot, uint64_t now_ms):
+        cdef evidence_t evidence
+        read_evidence(self.at(slot), now_ms, &evidence)
+        return evidence.calls, evidence.failures
+
     def forget(self, int slot):
         cdef breaker_state_t* breaker = self.at(slot)
         cdef int i

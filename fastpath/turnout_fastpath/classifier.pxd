@@ -2,6 +2,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
 
 from turnout_fastpath.net cimport Net, net_t
+from turnout_fastpath.net_tail cimport NET_MAX_TAILS, net_tail_t
 
 
 cdef extern from "ort_api.h" nogil:
@@ -12,6 +13,8 @@ cdef extern from "ort_api.h" nogil:
 
 cdef struct classifier_t:
     const net_t* net             # NULL: ONNX Runtime runs the model
+    net_tail_t[NET_MAX_TAILS] tails    # behind the net, the lowest first
+    int n_tails
     ort_api api
     ort_object* session
     const char* input_name
@@ -37,6 +40,7 @@ cdef class Classifier:
     cdef ort_object* memory_info
     cdef object model
     cdef Net net
+    cdef list tails
     cdef object input_name
     cdef object output_name
 

@@ -25,8 +25,8 @@ class Classifier:
     ) -> None:
         """Loads a serialised model.
 
-        The net that the trainer exports is run by our own kernel, which needs no ONNX Runtime; any other model is
-        run once on zeros, by ONNX Runtime.
+        The net that the trainer exports, also with heads trained on top of it, is run by our own kernel, which needs no
+        ONNX Runtime; any other model is run once on zeros, by ONNX Runtime.
 
         Args:
             model: the serialised ONNX model.

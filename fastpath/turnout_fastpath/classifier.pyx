@@ -6,11 +6,14 @@ import os
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from turnout_fastpath.net cimport Net, net_run
+from turnout_fastpath.net cimport NET_MAX_SCORES, Net, net_run
+from turnout_fastpath.net_tail cimport NetTail, tail_run
 
 from turnout_fastpath.net import net_fits
+from turnout_fastpath.net_tail import tails_fit
 from turnout_fastpath.onnx_graph import find_net
 
 
@@ -89,10 +92,23 @@ cdef int open_runtime() except -1:
     return 0
 
 
+cdef void run_tails(const classifier_t* classifier, const classifier_io_t* io) noexcept nogil:
+    # What lies below may be wider than the output.
+    cdef float[NET_MAX_SCORES] scores
+    cdef int i
+    net_run(classifier.net, io.inputs, scores)
+    for i in range(classifier.n_tails):
+        tail_run(&classifier.tails[i], io.inputs, scores)
+    memcpy(io.outputs, scores, classifier.n_outputs * sizeof(float))
+
+
 cdef int classifier_run(const classifier_t* classifier, classifier_io_t* io) noexcept nogil:
     cdef ort_status status
     if classifier.net != NULL:
-        net_run(classifier.net, io.inputs, io.outputs)
+        if classifier.n_tails:
+            run_tails(classifier, io)
+        else:
+            net_run(classifier.net, io.inputs, io.outputs)
         return 0
     status = ort_run(
         classifier.api, classifier.session, classifier.input_name, io.input_value,
@@ -114,9 +130,16 @@ cdef class Classifier:
         self.c.n_inputs = n_inputs
         self.c.n_outputs = n_outputs
         graph = find_net(model, input_name, output_name) if compiled else None
-        if graph is not None and graph.inner.shape[0] == n_inputs and graph.n_scores == n_outputs and net_fits(graph):
+        self.tails = []
+        if (graph is not None and graph.inner.shape[0] == n_inputs and graph.n_outputs == n_outputs
+                and net_fits(graph) and tails_fit(graph)):
             self.net = Net(graph)
             self.c.net = &self.net.c
+            for part in graph.tails:
+                tail = NetTail(part)
+                self.tails.append(tail)
+                self.c.tails[self.c.n_tails] = (<NetTail> tail).c
+                self.c.n_tails += 1
         else:
             self.open_session()
             # A model of another shape than the manifest's shows here, not in a decision.
@@ -190,7 +213,10 @@ cdef class Classifier:
         if table.ndim != 2 or table.shape[1] != self.c.n_inputs:
             raise ValueError(f"rows have shape {table.shape}, needed: (n, {self.c.n_inputs})")
         if self.net is not None:
-            return self.net.run(table)
+            scores = self.net.run(table)
+            for tail in self.tails:
+                scores = tail.run(table, scores)
+            return scores
         return self.run_rows(table, table.shape[0])
 
     def run_rows(self, table, Py_ssize_t rows):

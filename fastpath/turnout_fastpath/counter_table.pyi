@@ -65,7 +65,14 @@ class CounterTable:
         """What is used or reserved in the period; 0 for a counter that is not there."""
 
     def raise_to(self, name: str, amount: int, *, begins_ms: int, ends_ms: int, now_ms: int) -> bool:
-        """Makes a counter at least `amount`, as it is known from elsewhere; False if the table has no room for it.
+        """Makes a counter at least `amount` and what is reserved now; False if the table has no room for it.
+
+        Args:
+            name: the counter's.
+            amount: what is known from elsewhere to be settled; of it nothing that is still reserved.
+            begins_ms: when the period began.
+            ends_ms: when it ends.
+            now_ms: within the period.
 
         Raises:
             StateError: `now_ms` is not within the period.

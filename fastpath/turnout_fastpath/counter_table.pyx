@@ -172,6 +172,18 @@ cdef int take_lease(counter_state_t* counter, uint64_t span, uint64_t amount) no
             return 1
 
 
+cdef uint64_t leased(const counter_state_t* counter, uint64_t span, uint64_t begins_ms) noexcept nogil:
+    """What was reserved in the period and is neither settled nor given back."""
+    cdef uint64_t word, age, total = 0
+    cdef int i
+    for i in range(LEASE_BUCKETS):
+        word = atomic_get(&counter.leases[i])
+        age = span - (word >> 48) & 0xFFFF
+        if age >= 0x8000 or age <= span - begins_ms // LEASE_MS:
+            total += word & MOST_LEASED
+    return total
+
+
 cdef class CounterTable:
     cdef StateBlock block
     cdef readonly uint64_t given_back
@@ -247,7 +259,7 @@ cdef class CounterTable:
     def raise_to(self, str name not None, uint64_t amount, *, uint64_t begins_ms, uint64_t ends_ms, uint64_t now_ms):
         cdef bytes encoded = name.encode()
         cdef uint64_t tag = begins_ms // DAY_MS & 1023
-        cdef uint64_t word, used
+        cdef uint64_t word, used, least
         cdef counter_state_t* counter
         if begins_ms % DAY_MS or not begins_ms <= now_ms < ends_ms:
             raise StateError(f"{now_ms} is in no period of whole days from {begins_ms} to {ends_ms}")
@@ -255,13 +267,16 @@ cdef class CounterTable:
         if counter == NULL:
             return False
         atomic_raise(&counter.expires_ms, ends_ms + GRACE_MS)
+        self.given_back += end_leases(counter, now_ms // LEASE_MS, begins_ms, tag)
         while True:
             word = atomic_get(&counter.value)
             used = 0
+            least = amount
             if is_current(word, tag):
                 used = word & MOST_USED
                 tag = word >> 54
-            if used >= amount or atomic_swap_if(&counter.value, word, pack_count(tag, min(amount, MOST_USED))):
+                least += leased(counter, now_ms // LEASE_MS, begins_ms)
+            if used >= least or atomic_swap_if(&counter.value, word, pack_count(tag, min(least, MOST_USED))):
                 return True
 
     def take(self, str name not None, uint64_t cost_ns, uint64_t burst_ns, *, uint64_t now_ns, uint64_t now_ms):

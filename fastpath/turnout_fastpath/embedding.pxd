@@ -13,10 +13,10 @@ cdef struct embedding_t:
     int32_t dim
 
 
-# Unit vectors as int8 rows; lengths[i] is the Euclidean length of row i.
+# Unit vectors as int8 rows; spans[i] is the Euclidean length of row i, times 32,767.
 cdef struct vectors_t:
     const int8_t* rows
-    const float* lengths
+    const float* spans
     int32_t n
     int32_t dim
 
@@ -40,4 +40,4 @@ cdef class EmbeddingTable:
 cdef class VectorSet:
     cdef vectors_t c
     cdef object rows
-    cdef object lengths
+    cdef object spans

@@ -1,6 +1,6 @@
 """Static embeddings: int8 rows with a weight each, pooled, normalised, compared."""
 
-from libc.math cimport lrintf, sqrt
+from libc.math cimport lrintf
 from libc.stdint cimport int8_t, int16_t, int32_t, uint16_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -9,6 +9,8 @@ from libc.string cimport memset
 cdef extern from "pooling.h" nogil:
     void pool_rows(const int8_t*, const uint16_t*, int, const int32_t*, int, int32_t*)
     void dot_rows(const int8_t*, int, int, const int16_t*, int32_t*)
+    void divide_dots(const int32_t*, const float*, int, float*)
+    int normalise_sums(const int32_t*, int, float*, int16_t*)
 
 
 cdef void embedding_pool(const embedding_t* table, const int32_t* ids, int n, int32_t* sums) noexcept nogil:
@@ -16,27 +18,12 @@ cdef void embedding_pool(const embedding_t* table, const int32_t* ids, int n, in
 
 
 cdef int embedding_normalise(const int32_t* sums, int dim, float* unit, int16_t* query) noexcept nogil:
-    cdef double square = 0
-    cdef double length
-    cdef int d
-    for d in range(dim):
-        square += <double> sums[d] * <double> sums[d]
-    if square == 0:
-        memset(unit, 0, dim * sizeof(float))
-        memset(query, 0, dim * sizeof(int16_t))
-        return 0
-    length = 1.0 / sqrt(square)
-    for d in range(dim):
-        unit[d] = <float> (sums[d] * length)
-        query[d] = <int16_t> lrintf(unit[d] * 32767)
-    return 1
+    return normalise_sums(sums, dim, unit, query)
 
 
 cdef void vectors_cosine(const vectors_t* vectors, const int16_t* query, int32_t* dots, float* cosines) noexcept nogil:
-    cdef int i
     dot_rows(vectors.rows, vectors.n, vectors.dim, query, dots)
-    for i in range(vectors.n):
-        cosines[i] = <float> dots[i] / (vectors.lengths[i] * <float> 32767)
+    divide_dots(dots, vectors.spans, vectors.n, cosines)
 
 
 cdef int check_width(Py_ssize_t dim) except -1:
@@ -102,14 +89,14 @@ cdef class VectorSet:
         for i, length in enumerate(lengths):
             if not length:
                 raise ValueError(f"vector {i} is zero")
-        cdef const float[::1] length_view = lengths
+        cdef const float[::1] span_view = lengths * numpy.float32(32767)
         self.rows = rows
-        self.lengths = lengths
+        self.spans = span_view.base
         self.c.n = <int32_t> row_view.shape[0]
         self.c.dim = <int32_t> row_view.shape[1]
         if self.c.n:
             self.c.rows = &row_view[0, 0]
-            self.c.lengths = &length_view[0]
+            self.c.spans = &span_view[0]
 
     def __len__(self):
         return self.c.n

@@ -5,7 +5,8 @@ import os
 import numpy
 
 from libc.math cimport NAN, exp, log1p, sqrt
-from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t, uint64_t
+from libc.stddef cimport size_t
+from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -14,9 +15,9 @@ from turnout_fastpath.core cimport *
 from turnout_fastpath.digest cimport digest_decision
 from turnout_fastpath.embedding cimport EMBEDDING_MAX_DIM, embedding_normalise, embedding_pool, vectors_cosine, vectors_t
 from turnout_fastpath.keywords cimport keywords_scan
-from turnout_fastpath.ngrams cimport NGRAM_MAX_COLUMNS, ngram_sum, ngram_values
+from turnout_fastpath.ngrams cimport NGRAM_MAX_COLUMNS, ngram_buckets, ngram_values
 from turnout_fastpath.policy cimport policy_decide, policy_resolve, resolved_t
-from turnout_fastpath.reading cimport choose_text, context_features, read_windows, windows_t
+from turnout_fastpath.reading cimport HEAD_PIECES, TAIL_PIECES, choose_text, context_features, read_windows, windows_t
 from turnout_fastpath.snapshot cimport (
     FAMILIARITY_INPUTS, TRANSFORM_LOG1P, TRANSFORM_SQRT, Snapshot, calibration_t, scale_t, snapshot_t,
 )
@@ -39,13 +40,26 @@ cdef extern from "atomics.h" nogil:
     uint64_t monotonic_ms()
     uint64_t unix_ms()
 
+cdef extern from "pooling.h" nogil:
+    float greatest_of(const float*, int)
+    void sum_rows(const int8_t*, int, const uint32_t*, int, int32_t*)
+
+cdef extern from * nogil:
+    void __builtin_prefetch(const void*)
+
+cdef enum:
+    SMALL_COUNTS = 256
+    MAX_NGRAMS = 2 * (HEAD_PIECES + TAIL_PIECES)
+    FETCHED_ROWS = 128           # of a table: half of the first-level cache; later rows are fetched by those before them
+
 
 cdef int engine_decide(const snapshot_t* snapshot, worker_t* worker, const request_t* request, decision_t* decision,
                        fault_t* fault) noexcept nogil:
     cdef uint64_t started = monotonic_ns()
     cdef resolved_t resolved
     cdef judgement_t* judgement = &decision.judgement
-    cdef int code
+    cdef uint32_t[MAX_NGRAMS] buckets
+    cdef int code, n_grams
     fault.code = FAULT_NONE
     code = policy_resolve(snapshot.policies, request, &resolved, fault)
     if code:
@@ -54,21 +68,23 @@ cdef int engine_decide(const snapshot_t* snapshot, worker_t* worker, const reque
     state_read(snapshot.state, snapshot.slots, snapshot.policies.n_deployments, request.session_id, request.tenant,
                monotonic_ms(), &decision.live)
     choose_text(request, worker.buffer, &worker.judged)
+    read_windows(snapshot.wordpiece, worker.cache, worker.judged.text, &worker.windows)
+    n_grams = fetch_rows(snapshot, &worker.windows, buckets)
     text_scan(<const unsigned char*> worker.judged.text.data, worker.judged.text.size, decision.features)
     keywords_scan(snapshot.keywords, <const unsigned char*> worker.judged.text.data, worker.judged.text.size,
                   worker.keywords)
-    read_windows(snapshot.wordpiece, worker.cache, worker.judged.text, &worker.windows)
     context_features(request, &worker.judged, &worker.windows, &decision.features[TEXT_FEATURES])
     decision.tokens_read = worker.windows.n_ids
     decision.tokens_total = worker.windows.total
     decision.truncated = worker.windows.truncated
-    judge(snapshot, worker, request, snapshot.policies.policies[resolved.policy].buckets, decision.features, judgement)
+    judge(snapshot, worker, request, snapshot.policies.policies[resolved.policy].buckets, decision.features, buckets,
+          n_grams, judgement)
     code = policy_decide(snapshot.policies, request, &resolved, judgement, &decision.live, decision.features,
                          worker.keywords, decision, fault)
     if code:
         return code
-    digest_decision(request, &decision.live, snapshot.revisions, sizeof(snapshot.revisions), decision.propensity != 1,
-                    decision.decision_id, decision.digest)
+    digest_decision(request, &decision.live, snapshot.revisions, decision.propensity != 1, decision.decision_id,
+                    decision.digest)
     decision.decision_ns = monotonic_ns() - started
     return 0
 
@@ -96,8 +112,29 @@ cdef void name_decision(worker_t* worker, const request_t* request, uint64_t clo
     decision.decision_id[7] = <uint8_t> now
 
 
-cdef float transformed(float value, int transform) noexcept nogil:
+# log1p of what most features are, small counts.
+cdef float[SMALL_COUNTS] log1p_of_count
+for _i in range(SMALL_COUNTS):
+    log1p_of_count[_i] = <float> log1p(_i)
+
+
+cdef int fetch_rows(const snapshot_t* snapshot, const windows_t* windows, uint32_t* buckets) noexcept nogil:
+    """Finds the n-grams' rows, and has these and the pieces' rows on their way while the text is scanned."""
+    cdef int i, n
+    for i in range(min(windows.n_ids, FETCHED_ROWS)):
+        __builtin_prefetch(snapshot.embedding.rows + <size_t> windows.ids[i] * snapshot.embedding.dim)
+        __builtin_prefetch(snapshot.embedding.weights + windows.ids[i])
+    n = ngram_buckets(windows.head_words, windows.n_head_words, snapshot.ngrams.bits, buckets)
+    n += ngram_buckets(windows.tail_words, windows.n_tail_words, snapshot.ngrams.bits, buckets + n)
+    for i in range(min(n, 2 * FETCHED_ROWS)):
+        __builtin_prefetch(snapshot.ngrams.rows + <size_t> buckets[i] * snapshot.ngrams.columns)
+    return n
+
+
+cdef inline float transformed(float value, int transform) noexcept nogil:
     if transform == TRANSFORM_LOG1P:
+        if 0 <= value < SMALL_COUNTS and <float> <int> value == value:
+            return log1p_of_count[<int> value]
         return <float> log1p(value)
     if transform == TRANSFORM_SQRT:
         return <float> sqrt(value)
@@ -105,13 +142,7 @@ cdef float transformed(float value, int transform) noexcept nogil:
 
 
 cdef float greatest(int first, int n, const float* cosines) noexcept nogil:
-    cdef int i
-    # Not -1: a scaled cosine may be far below it.
-    cdef float best = cosines[first] if n else -1
-    for i in range(first + 1, first + n):
-        if cosines[i] > best:
-            best = cosines[i]
-    return best
+    return greatest_of(cosines + first, n) if n else -1
 
 
 cdef double calibrated_similarity(const scale_t* scale, double raw) noexcept nogil:
@@ -128,18 +159,21 @@ cdef double calibrated_similarity(const scale_t* scale, double raw) noexcept nog
     return scale.calibrated[i - 1] + share * (scale.calibrated[i] - scale.calibrated[i - 1])
 
 
-cdef void fill_inputs(const snapshot_t* snapshot, worker_t* worker, const float* features, float* inputs,
-                      judgement_t* judgement) noexcept nogil:
+cdef void fill_inputs(const snapshot_t* snapshot, worker_t* worker, const float* features, const uint32_t* buckets,
+                      int n_grams, float* inputs, judgement_t* judgement) noexcept nogil:
     """The classifier's inputs: features, embedding, n-gram sums, familiarity. Similarities fall out on the way."""
     cdef int32_t[EMBEDDING_MAX_DIM] sums
     cdef int32_t[NGRAM_MAX_COLUMNS] columns
     cdef int16_t[EMBEDDING_MAX_DIM] query
     cdef const windows_t* windows = &worker.windows
-    cdef int i, n, dim = snapshot.embedding.dim
+    cdef int i, dim = snapshot.embedding.dim
     cdef int words = windows.n_head_words + windows.n_tail_words
+    cdef float value
     cdef float* at = inputs
     for i in range(snapshot.n_inputs):
-        at[i] = transformed(features[snapshot.inputs[i].feature], snapshot.inputs[i].transform)
+        # Each transform leaves 0 as it is, which most features are.
+        value = features[snapshot.inputs[i].feature]
+        at[i] = transformed(value, snapshot.inputs[i].transform) if value != 0 else value
     at += snapshot.n_inputs
 
     memset(sums, 0, dim * sizeof(int32_t))
@@ -148,9 +182,8 @@ cdef void fill_inputs(const snapshot_t* snapshot, worker_t* worker, const float*
     at += dim
 
     memset(columns, 0, snapshot.ngrams.columns * sizeof(int32_t))
-    n = ngram_sum(snapshot.ngrams, windows.head_words, windows.n_head_words, columns)
-    n += ngram_sum(snapshot.ngrams, windows.tail_words, windows.n_tail_words, columns)
-    ngram_values(snapshot.ngrams, columns, n, at)
+    sum_rows(snapshot.ngrams.rows, snapshot.ngrams.columns, buckets, n_grams, columns)
+    ngram_values(snapshot.ngrams, columns, n_grams, at)
     at += snapshot.ngrams.columns
 
     vectors_cosine(snapshot.clusters, query, worker.dots, worker.cosines)
@@ -204,7 +237,7 @@ cdef void read_scores(const snapshot_t* snapshot, const float* scores, judgement
 
 
 cdef void judge(const snapshot_t* snapshot, worker_t* worker, const request_t* request, uint64_t buckets,
-                const float* features, judgement_t* judgement) noexcept nogil:
+                const float* features, const uint32_t* ngrams, int n_grams, judgement_t* judgement) noexcept nogil:
     cdef float* inputs = worker.io.inputs
     cdef const float* familiarity
     cdef double unfamiliar
@@ -216,7 +249,7 @@ cdef void judge(const snapshot_t* snapshot, worker_t* worker, const request_t* r
     if request.rules_only:
         judgement.default_reason = DEFAULT_RULES_ONLY
         return
-    fill_inputs(snapshot, worker, features, inputs, judgement)
+    fill_inputs(snapshot, worker, features, ngrams, n_grams, inputs, judgement)
     if classifier_run(snapshot.classifier, &worker.io):
         judgement.default_reason = DEFAULT_CLASSIFIER_FAILED
         return

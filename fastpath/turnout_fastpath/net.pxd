@@ -1,4 +1,7 @@
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint64_t
+
+# sums += values @ weights, (weights, width, values, used, words, sums); net_layer.h.
+ctypedef void (*net_layer_t)(const float*, int, const float*, const uint64_t*, int, float*) noexcept nogil
 
 cdef enum:
     NET_MAX_INPUTS = 1024
@@ -12,7 +15,9 @@ cdef enum:
 
 # The net that the trainer exports. z = clip((x - mean) * scale), a = relu(z @ inner + inner_bias); then
 # [own | gate | kind | expert] = z @ direct + a @ outer + bias; joined = own + (expert * (softmax(kind) @ spread)) @ collect;
-# scores = joined[:n_scores] + (joined[n_scores:] * sigmoid(gate)) @ place. Rows are padded to multiples of 16.
+# scores = joined[:n_scores] + (joined[n_scores:] * sigmoid(gate)) @ place. Rows are padded to multiples of 16. Of the first
+# layer, only rows are added whose input is not at rest, which is 0: base = [inner_bias | bias] + rest @ first, and
+# (z - rest) @ first comes to it.
 cdef struct net_t:
     int32_t n_inputs
     int32_t n_hidden             # padded
@@ -24,16 +29,19 @@ cdef struct net_t:
     int32_t outer_width          # experts are linear in z alone
     int32_t spread_width
     int32_t collect_width
+    int32_t place_width
     const float* mean
     const float* scale
     float low
     float high
     const float* first           # (n_inputs, width)
-    const float* bias            # (width,)
+    const float* rest            # (n_inputs,) z of inputs of 0
+    const float* base            # (width,)
     const float* outer           # (n_hidden, outer_width)
     const float* spread          # (n_kinds, spread_width)
     const float* collect         # (n_experts, collect_width)
-    const float* place           # (n_shifts, n_scores)
+    const float* place           # (n_shifts, place_width)
+    net_layer_t layer            # the widest of this processor
 
 
 # Scores of one row of inputs.
@@ -44,4 +52,5 @@ cdef class Net:
     cdef net_t c
     cdef list kept               # arrays that the struct points into
 
+    cdef void rest(self) noexcept
     cdef const float* keep(self, array) except NULL

@@ -14,11 +14,15 @@ def net_fits(graph: NetGraph) -> bool:
 class Net:
     """The net that the trainer exports, with sums in one order on every processor."""
 
-    def __init__(self, graph: NetGraph) -> None:
+    def __init__(self, graph: NetGraph, *, lanes: int = 0) -> None:
         """Lays the weights out for the kernel.
 
+        Args:
+            graph: the net.
+            lanes: numbers in a vector, 4, 8 or 16; 0: as many as the processor has. The scores are the same bits.
+
         Raises:
-            ValueError: the net does not fit.
+            ValueError: the net does not fit, or the processor has no such vectors.
         """
 
     @property

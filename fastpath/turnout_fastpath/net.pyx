@@ -2,88 +2,76 @@
 
 import numpy
 
-from libc.math cimport exp
-from libc.stdint cimport int32_t
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 
 cdef extern from "net_layer.h" nogil:
-    void net_layer(const float* weights, int width, const int32_t* rows, const float* values, int n, float* sums)
+    enum:
+        NET_COLUMNS
+    net_layer_t net_layer_of(int lanes)
+    void net_standardise(const float* inputs, int n, const float* mean, const float* scale, const float* rest, float low,
+                         float high, float* z)
+    int net_used(const float* values, int n, uint64_t* used)
+    void net_rectify(float* values, int n)
+    void net_softmax(const float* logits, int n, float* shares)
+    void net_sigmoid(float* values, int n)
 
 
 cdef enum:
-    MAX_ROWS = NET_MAX_INPUTS    # of any layer
+    MAX_WORDS = NET_MAX_INPUTS >> 6  # of the rows of any layer, a bit each
+    ROOM = 16                    # behind an array, for what is padded or read beyond its end
 
 
-cdef inline void add_layer(const float* weights, int width, const float* values, int n, float* sums) noexcept nogil:
+cdef inline void add_layer(const net_t* net, const float* weights, int width, const float* values, int n,
+                           float* sums) noexcept nogil:
     """sums += values @ weights; rows whose value is 0 are left out."""
-    cdef int32_t[MAX_ROWS] rows
-    cdef float[MAX_ROWS] kept
-    cdef int i, used = 0
-    for i in range(n):
-        rows[used] = i
-        kept[used] = values[i]
-        used += values[i] != 0
-    net_layer(weights, width, rows, kept, used, sums)
+    cdef uint64_t[MAX_WORDS] used
+    net.layer(weights, width, values, used, net_used(values, n, used), sums)
 
 
 cdef void join_experts(const net_t* net, float* own, const float* kinds, const float* experts) noexcept nogil:
     """Adds to `own` what the experts say, weighed by the probability of each kind."""
-    cdef float[NET_MAX_KINDS] shares
-    cdef float[NET_MAX_EXPERTS] weights
-    cdef double[NET_MAX_KINDS] grown
-    cdef double total = 0
-    cdef float peak = kinds[0]
+    cdef float[NET_MAX_KINDS + ROOM] shares
+    cdef float[NET_MAX_EXPERTS + ROOM] weights
     cdef int i
-    for i in range(1, net.n_kinds):
-        peak = max(peak, kinds[i])
-    for i in range(net.n_kinds):
-        # Most kinds are out of the question: what is below e^-20 of the likeliest counts as nothing.
-        grown[i] = exp(<double> kinds[i] - peak) if kinds[i] > peak - 20 else 0
-        total += grown[i]
-    for i in range(net.n_kinds):
-        shares[i] = <float> (grown[i] / total)
+    net_softmax(kinds, net.n_kinds, shares)
     memset(weights, 0, net.spread_width * sizeof(float))
-    add_layer(net.spread, net.spread_width, shares, net.n_kinds, weights)
+    add_layer(net, net.spread, net.spread_width, shares, net.n_kinds, weights)
     for i in range(net.n_experts):
         weights[i] *= experts[i]
-    add_layer(net.collect, net.collect_width, weights, net.n_experts, own)
+    add_layer(net, net.collect, net.collect_width, weights, net.n_experts, own)
 
 
 cdef void net_run(const net_t* net, const float* inputs, float* scores) noexcept nogil:
-    cdef float[NET_MAX_HIDDEN + NET_MAX_MIXED] sums
-    cdef float[NET_MAX_INPUTS] z
+    cdef float[NET_MAX_HIDDEN + NET_MAX_MIXED + ROOM] sums
+    cdef float[NET_MAX_INPUTS + ROOM] z
+    cdef float[NET_MAX_SHIFTS + ROOM] shifts
     # A copy, since the padding of `collect` would run into the gates.
-    cdef float[NET_MAX_SCORES + NET_MAX_SHIFTS + 16] joined
+    cdef float[NET_MAX_SCORES + NET_MAX_SHIFTS + ROOM] joined
     cdef float* mixed = sums + net.n_hidden
     cdef int n_own = net.n_scores + net.n_shifts
     cdef const float* gates = mixed + n_own
     cdef const float* kinds = gates + net.n_shifts
-    cdef double share = 0
-    cdef float shift
-    cdef int i, j
-    memcpy(sums, net.bias, net.width * sizeof(float))
-    for i in range(net.n_inputs):
-        z[i] = min(max((inputs[i] - net.mean[i]) * net.scale[i], net.low), net.high)
-    add_layer(net.first, net.width, z, net.n_inputs, sums)
-    for i in range(net.n_hidden):
-        sums[i] = max(sums[i], <float> 0)
-    add_layer(net.outer, net.outer_width, sums, net.n_hidden, mixed)
-    memset(joined, 0, sizeof(joined))
+    cdef int i
+    memcpy(sums, net.base, net.width * sizeof(float))
+    net_standardise(inputs, net.n_inputs, net.mean, net.scale, net.rest, net.low, net.high, z)
+    add_layer(net, net.first, net.width, z, net.n_inputs, sums)
+    net_rectify(sums, net.n_hidden)
+    add_layer(net, net.outer, net.outer_width, sums, net.n_hidden, mixed)
     memcpy(joined, mixed, n_own * sizeof(float))
+    memset(joined + n_own, 0, ROOM * sizeof(float))
     join_experts(net, joined, kinds, kinds + net.n_kinds)
-    memcpy(scores, joined, net.n_scores * sizeof(float))
+    memcpy(shifts, gates, net.n_shifts * sizeof(float))
+    net_sigmoid(shifts, net.n_shifts)
     for i in range(net.n_shifts):
-        # Many shifts share one gate.
-        if i == 0 or gates[i] != gates[i - 1]:
-            share = 1 / (1 + exp(-<double> gates[i]))
-        shift = <float> share * joined[net.n_scores + i]
-        for j in range(net.n_scores):
-            scores[j] += shift * net.place[i * net.n_scores + j]
+        shifts[i] *= joined[net.n_scores + i]
+    add_layer(net, net.place, net.place_width, shifts, net.n_shifts, joined)
+    memcpy(scores, joined, net.n_scores * sizeof(float))
 
 
 cdef int padded(Py_ssize_t width):
-    return <int> ((width + 15) // 16 * 16)
+    return <int> ((width + NET_COLUMNS - 1) // NET_COLUMNS * NET_COLUMNS)
 
 
 def net_fits(graph):
@@ -101,8 +89,16 @@ cdef object widened(array, int rows, int width):
     return out
 
 
+cdef net_layer_t widest_layer() noexcept:
+    cdef net_layer_t layer
+    for lanes in (16, 8, 4):
+        layer = net_layer_of(lanes)
+        if layer != NULL:
+            return layer
+
+
 cdef class Net:
-    def __cinit__(self, graph not None):
+    def __cinit__(self, graph not None, *, int lanes=0):
         if not net_fits(graph):
             raise ValueError("the net does not fit the kernel")
         n_inputs, n_hidden = graph.inner.shape
@@ -127,16 +123,29 @@ cdef class Net:
         self.c.outer_width = padded(outer.shape[1])
         self.c.spread_width = padded(n_experts)
         self.c.collect_width = padded(graph.collect.shape[1])
+        self.c.place_width = padded(graph.n_scores)
+        self.c.layer = net_layer_of(lanes) if lanes else widest_layer()
+        if self.c.layer == NULL:
+            raise ValueError(f"this processor has no vectors of {lanes} numbers")
         self.c.mean = self.keep(graph.mean)
         self.c.scale = self.keep(graph.scale)
         self.c.low = graph.low
         self.c.high = graph.high
         self.c.first = self.keep(first)
-        self.c.bias = self.keep(bias)
+        self.c.base, self.c.rest = self.keep(bias), self.keep(numpy.zeros(n_inputs))
         self.c.outer = self.keep(widened(outer, hidden, self.c.outer_width))
         self.c.spread = self.keep(widened(graph.spread, len(graph.spread), self.c.spread_width))
         self.c.collect = self.keep(widened(graph.collect, n_experts, self.c.collect_width))
-        self.c.place = self.keep(graph.place)
+        self.c.place = self.keep(widened(graph.place, len(graph.place), self.c.place_width))
+        self.rest()
+
+    cdef void rest(self) noexcept:
+        """Most inputs are 0 most of the time: what they come to then is added up once."""
+        cdef float[NET_MAX_INPUTS + ROOM] inputs, z
+        memset(inputs, 0, sizeof(inputs))
+        net_standardise(inputs, self.c.n_inputs, self.c.mean, self.c.scale, self.c.rest, self.c.low, self.c.high, z)
+        add_layer(&self.c, self.c.first, self.c.width, z, self.c.n_inputs, <float*> self.c.base)
+        memcpy(<float*> self.c.rest, z, self.c.n_inputs * sizeof(float))
 
     cdef const float* keep(self, array) except NULL:
         """The array's memory, in lines of the cache, for as long as the net lives."""

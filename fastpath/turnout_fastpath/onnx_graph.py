@@ -1,4 +1,5 @@
-"""Recognises, in an ONNX model's bytes, the graph that the trainer exports (training/export.py).
+"""Recognises, in an ONNX model's bytes, the graph that the trainer exports (training/export.py), and heads behind it
+(training/head_export.py).
 
 Read by hand: the onnx package is far larger than all that serving needs. Whatever is not exactly that graph is no error;
 ONNX Runtime runs it.
@@ -7,7 +8,7 @@ ONNX Runtime runs it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
+_Node = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 # Field numbers of onnx.proto3, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
 _MODEL_GRAPH = 7
@@ -46,6 +48,36 @@ _NODES = (
     ("Gemm", ("shift", "PLACE", "base"), ("scores",)),
 )
 _BY_COLUMN = {"Split", "Softmax"}
+# Other heads on top: what the scores and the inputs before them become. An extended model can be extended again.
+_TAIL_INPUT = "Identity"
+_TAIL_NODES = (
+    ("Sub", ("x", "MEAN"), ("centred",)),
+    ("Mul", ("centred", "SCALE"), ("scaled",)),
+    ("Clip", ("scaled", "LOW", "HIGH"), ("clipped",)),
+    ("Gemm", ("scores below", "CARRIED", "CONSTANTS"), ("kept",)),
+    ("Gemm", ("clipped", "ADDED", "kept"), ("scores",)),
+)
+
+
+@dataclass(frozen=True)
+class TailGraph:
+    """The constants of heads on top: scores = scores below @ carried + clip((x - mean) * scale) @ added + constants.
+
+    Attributes:
+        mean, scale: (inputs,) standardisation.
+        low, high: bounds of a standardised input.
+        carried: (scores below, scores).
+        added: (inputs, scores).
+        constants: (scores,).
+    """
+
+    mean: Floats
+    scale: Floats
+    low: float
+    high: float
+    carried: Floats
+    added: Floats
+    constants: Floats
 
 
 @dataclass(frozen=True)
@@ -66,6 +98,7 @@ class NetGraph:
         spread: (kinds, experts).
         collect: (experts, scores + shifts).
         place: (shifts, scores).
+        tails: heads on top, the lowest first.
     """
 
     mean: Floats
@@ -80,11 +113,17 @@ class NetGraph:
     spread: Floats
     collect: Floats
     place: Floats
+    tails: tuple[TailGraph, ...] = ()
 
     @property
     def n_scores(self) -> int:
-        """Columns of the model's output."""
+        """Columns of the net's own scores."""
         return int(self.place.shape[1])
+
+    @property
+    def n_outputs(self) -> int:
+        """Columns of the model's output: of the last tail, or of the net."""
+        return len(self.tails[-1].constants) if self.tails else self.n_scores
 
 
 class _OtherGraph(Exception):
@@ -108,31 +147,91 @@ def _read_graph(graph: memoryview, input_name: str, output_name: str) -> NetGrap
     if names != [input_name, output_name]:
         raise _OtherGraph
     nodes = [_read_node(node) for number, node in fields if number == _GRAPH_NODE]
+    pattern, tails = _pattern(len(nodes))
     # From the names of the pattern to those of the model.
-    meant = {"x": input_name, "scores": output_name}
-    if len(nodes) != len(_NODES):
-        raise _OtherGraph
-    for (operator, inputs, outputs, attributes), pattern in zip(nodes, _NODES, strict=True):
-        if operator != pattern[0] or attributes != ({"axis": 1} if operator in _BY_COLUMN else {}):
+    meant = {_at("x", tails): input_name, _at("scores", tails): output_name}
+    for (operator, inputs, outputs, attributes), expected in zip(nodes, pattern, strict=True):
+        if operator != expected[0] or attributes != ({"axis": 1} if operator in _BY_COLUMN else {}):
             raise _OtherGraph
-        if len(inputs) != len(pattern[1]) or len(outputs) != len(pattern[2]):
+        if len(inputs) != len(expected[1]) or len(outputs) != len(expected[2]):
             raise _OtherGraph
-        for name, role in zip(inputs + outputs, pattern[1] + pattern[2], strict=True):
+        for name, role in zip(inputs + outputs, expected[1] + expected[2], strict=True):
             if meant.setdefault(role, name) != name:
                 raise _OtherGraph
     if len(set(meant.values())) != len(meant):
         raise _OtherGraph
     tensors = dict(_read_tensor(tensor) for number, tensor in fields if number == _GRAPH_INITIALIZER)
-    constants = {role: tensors.get(name) for role, name in meant.items() if role.isupper()}
-    return _check_shapes(constants)
+    found: dict[str, Array] = {}
+    for role, name in meant.items():
+        if role.isupper():
+            if name not in tensors:
+                raise _OtherGraph
+            found[role] = tensors[name]
+    net = _check_net(found)
+    width = net.n_scores
+    for level in range(1, tails + 1):
+        tail = _check_tail(found, level, len(net.mean), width)
+        net, width = replace(net, tails=(*net.tails, tail)), len(tail.constants)
+    return net
 
 
-def _check_shapes(constants: dict[str, Array | None]) -> NetGraph:
-    found = {role: value for role, value in constants.items() if value is not None}
-    if len(found) != len(constants):
+def _at(role: str, level: int) -> str:
+    """The pattern's name of what a level of heads reads or gives; the net is level 0."""
+    return f"{role} {level}" if level else role
+
+
+def _pattern(length: int) -> tuple[list[_Node], int]:
+    """The nodes of a graph of this length, and how many tails it has."""
+    tails, rest = divmod(length - len(_NODES), 1 + len(_TAIL_NODES))
+    if tails < 0 or rest:
         raise _OtherGraph
-    if any((value.dtype == np.int64) != (role in ("SIZES", "HALVES")) for role, value in found.items()):
+    nodes: list[_Node] = [
+        (_TAIL_INPUT, (_at("x", level),), (_at("x", level - 1),)) for level in range(tails, 0, -1)
+    ]
+    nodes += _NODES
+    for level in range(1, tails + 1):
+        for operator, inputs, outputs in _TAIL_NODES:
+            names = tuple(
+                _at("scores", level - 1) if name == "scores below" else _at(name, level) for name in inputs
+            )
+            nodes.append((operator, names, tuple(_at(name, level) for name in outputs)))
+    return nodes, tails
+
+
+def _check_shapes(found: dict[str, Array], shapes: dict[str, tuple[int, ...]]) -> None:
+    for role, shape in shapes.items():
+        if found[role].shape != shape or found[role].dtype != np.float32:
+            raise _OtherGraph
+
+
+def _check_tail(found: dict[str, Array], level: int, inputs: int, below: int) -> TailGraph:
+    roles = ("MEAN", "SCALE", "LOW", "HIGH", "CARRIED", "ADDED", "CONSTANTS")
+    mean, scale, low, high, carried, added, constants = (_at(role, level) for role in roles)
+    width = found[constants].size
+    shapes = {
+        mean: (inputs,),
+        scale: (inputs,),
+        low: (),
+        high: (),
+        carried: (below, width),
+        added: (inputs, width),
+        constants: (width,),
+    }
+    _check_shapes(found, shapes)
+    if not width:
         raise _OtherGraph
+    return TailGraph(
+        found[mean],
+        found[scale],
+        float(found[low]),
+        float(found[high]),
+        found[carried],
+        found[added],
+        found[constants],
+    )
+
+
+def _check_net(found: dict[str, Array]) -> NetGraph:
     if any(found[role].ndim != 2 for role in ("INNER", "SPREAD", "PLACE")):
         raise _OtherGraph
     (inputs, hidden), (kinds, experts) = found["INNER"].shape, found["SPREAD"].shape
@@ -143,13 +242,17 @@ def _check_shapes(constants: dict[str, Array | None]) -> NetGraph:
         "SCALE": (inputs,),
         "LOW": (),
         "HIGH": (),
+        "INNER": (inputs, hidden),
         "INNER_BIAS": (hidden,),
         "OUTER": (hidden, mixed),
         "DIRECT": (inputs, mixed),
         "BIAS": (mixed,),
+        "SPREAD": (kinds, experts),
         "COLLECT": (experts, scores + shifts),
+        "PLACE": (shifts, scores),
     }
-    if any(found[role].shape != shape for role, shape in shapes.items()):
+    _check_shapes(found, shapes)
+    if any(found[role].dtype != np.int64 for role in ("SIZES", "HALVES")):
         raise _OtherGraph
     if found["SIZES"].tolist() != [scores + shifts, shifts, kinds, experts]:
         raise _OtherGraph

@@ -83,13 +83,20 @@ cdef struct tenant_bar_t:
     double bar
 
 
+# What a conversation does to the tier.
+cdef enum:
+    SESSION_FORGOTTEN = 0
+    SESSION_KEPT = 1             # a session keeps its tier or moves up
+    SESSION_KEPT_WARM = 2        # it keeps a dearer tier while the provider's cache makes that no dearer
+
+
 cdef struct policy_t:
     slice_t name
     int32_t safe_tier
     int32_t strategy
     int32_t min_tier
     int32_t max_tier
-    int32_t session_keeps        # a session keeps its tier or moves up
+    int32_t sessions             # SESSION_*
     int32_t budget_ceiling       # NONE: a spent budget changes nothing
     int32_t first_rule
     int32_t n_rules

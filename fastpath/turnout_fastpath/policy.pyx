@@ -292,6 +292,20 @@ cdef int fill_candidates(const policy_set_t* policies, const request_t* request,
     return furthest
 
 
+# A session stays in a dearer tier whose deployment's cache is warm while the request costs no more there than in the
+# tier that would serve it; costs of candidates count the warm tokens.
+cdef void keep_warm_tier(const policy_set_t* policies, const live_t* live, int high, decision_t* decision) noexcept nogil:
+    cdef int kept = live.session_tier
+    if kept == NONE or live.session_deployment == NONE or live.warm_tokens == 0:
+        return
+    kept = min(kept, policies.n_tiers - 1)
+    if not decision.tier < kept <= high or decision.candidates[kept].deployment != live.session_deployment:
+        return
+    if decision.candidates[kept].estimated_cost_usd <= decision.candidates[decision.tier].estimated_cost_usd:
+        decision.tier = kept
+        add_reason(decision, REASON_SESSION, kept, 0)
+
+
 cdef double bar_of(const policy_set_t* policies, const policy_t* policy, const request_t* request,
                    const judgement_t* judgement, const effects_t* effects, int tier) noexcept nogil:
     cdef int i
@@ -449,7 +463,7 @@ cdef int policy_decide(const policy_set_t* policies, const request_t* request, c
     low = max(low, effects.floor)
     if effects.ceiling != NONE:
         high = min(high, effects.ceiling)
-    if policy.session_keeps and live.session_tier != NONE:
+    if policy.sessions == SESSION_KEPT and live.session_tier != NONE:
         if min(live.session_tier, policies.n_tiers - 1) > low:
             low = min(live.session_tier, policies.n_tiers - 1)
             add_reason(decision, REASON_SESSION, low, 0)
@@ -496,6 +510,8 @@ cdef int policy_decide(const policy_set_t* policies, const request_t* request, c
         decision.tier = nearest_eligible(policies, decision, wanted, least, most)
     if decision.tier != wanted:
         add_reason(decision, REASON_FIT, wanted, 0)
+    if policy.sessions == SESSION_KEPT_WARM and effects.deployment == NONE and effects.tier == NONE:
+        keep_warm_tier(policies, live, high, decision)
     decision.propensity = 1
     if effects.deployment == NONE and effects.tier == NONE and decision.status == STATUS_DECIDED:
         randomise(policies, policy, request, low, high, decision)

@@ -20,7 +20,8 @@ NEEDS = {"json": NEED_JSON, "json_schema": NEED_JSON_SCHEMA, "tools": NEED_TOOLS
          "audio": NEED_AUDIO, "file": NEED_FILE}
 MODALITIES = {"text": 0, "image": NEED_IMAGE, "audio": NEED_AUDIO, "file": NEED_FILE}
 ANSWER_USES = {"unspecified": 0, "person": 1, "program": 2, "prompt": 3, "action": 4}
-SESSION_MODES = {"none": 0, "keep_or_raise": 1}
+SESSION_MODES = {"none": SESSION_FORGOTTEN, "keep_or_raise": SESSION_KEPT,
+                 "keep_while_warm": SESSION_KEPT_WARM}
 CALLER_CONDITIONS = {"tenant": CONDITION_TENANT, "user_tier": CONDITION_USER_TIER, "feature": CONDITION_CALLER_FEATURE}
 
 
@@ -202,7 +203,7 @@ cdef class Compiler:
                 policy.max_tier = out.c.n_tiers - 1
             if policy.min_tier > policy.max_tier:
                 raise PolicyError(f"{path}.min_tier: {given['min_tier']!r} is above max_tier {given['max_tier']!r}")
-            policy.session_keeps = value_of(f"{path}.sessions.mode", "mode", given["sessions"]["mode"], SESSION_MODES)
+            policy.sessions = value_of(f"{path}.sessions.mode", "mode", given["sessions"]["mode"], SESSION_MODES)
             policy.budget_ceiling = self.tier(f"{path}.limits.budget_spent_ceiling",
                                               given["limits"]["budget_spent_ceiling"])
             policy.max_request_tokens = number(given["limits"]["max_request_tokens"], INFINITY)

@@ -5,6 +5,7 @@ Each command imports what it needs: `turnout --help` reads neither the engine no
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import sys
 from collections.abc import Callable
@@ -15,7 +16,11 @@ import typer
 
 from turnout_server import (
     bucket_commands,
+    budget_commands,
+    collect_commands,
     evaluation_commands,
+    export_commands,
+    gate_commands,
     invoice_commands,
     price_commands,
     promotion_commands,
@@ -42,10 +47,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 register_training(app)
+collect_commands.register(app)
+export_commands.register(app)
 
 app.add_typer(price_commands.app)
 app.add_typer(store_commands.app)
 app.command()(invoice_commands.invoice)
+app.command()(budget_commands.budget)
 
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships.")
@@ -233,7 +241,8 @@ def print_config(
 def _without_main_port(settings: Settings) -> Settings:
     if settings.decision_port is None:
         _fail(["--decision-only: the decision port is off (limit: a TCP port)"], MISUSED)
-    return settings
+    # A sidecar stores only where it is told to: the usual place is the service's, and a store costs memory and time.
+    return dataclasses.replace(settings, store="off") if settings.store == "auto" else settings
 
 
 def _settings(options: dict[str, Any]) -> LoadedSettings:
@@ -251,6 +260,7 @@ def _settings(options: dict[str, Any]) -> LoadedSettings:
 
 evaluation_commands.register(app)
 bucket_commands.register(app)
+gate_commands.register(app)
 promotion_commands.register(app)
 
 

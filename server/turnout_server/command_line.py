@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NoReturn
 
@@ -52,13 +53,34 @@ def failing() -> Iterator[None]:
 @contextlib.contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """A bar on the terminal's error stream; nothing where that is no terminal."""
+    with stages() as begin:
+        yield begin(what, total)
+
+
+@contextlib.contextmanager
+def stages() -> Iterator[Callable[[str, int | None], Callable[[int], None]]]:
+    """Bars one after the other, as `progress`: each begins with its name and how many steps it has, if that is known."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda n: bar.advance(task, n)
+    console = Console(stderr=True)
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        # Else lines for a pipe would end on the terminal.
+        redirect_stdout=sys.stdout.isatty(),
+    ) as bar:
+
+        def begin(what: str, total: int | None) -> Callable[[int], None]:
+            for earlier in bar.task_ids:
+                bar.remove_task(earlier)
+            task = bar.add_task(what, total=total)
+            return lambda n: bar.advance(task, n) if task in bar.task_ids else None
+
+        yield begin
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from turnout_fastpath import Engine, Snapshot, StateBlock, StateError
 
@@ -15,6 +16,14 @@ from turnout_server.observability.metrics import Metrics, Sums, add_up
 from turnout_server.reloading import ConfigurationError, Reloader, Source
 from turnout_server.routing import Router, revisions_of
 from turnout_server.settings import Settings
+
+if TYPE_CHECKING:
+    from turnout_server.quality.ring_feed import RingFeed
+    from turnout_server.quality.route_recorder import RouteRecorder
+    from turnout_server.quality.store.store import OutcomeStore
+
+# The setting `store` that means nowhere; place.py, which knows it too, needs SQLAlchemy.
+OFF = "off"
 
 
 class DecisionService:
@@ -39,7 +48,23 @@ class DecisionService:
         except (ConfigurationError, StateError, OSError) as error:
             raise StartError(str(error)) from error
         self.router = Router(Engine(snapshot), self.metrics)
-        self.port = DecisionPort(settings, self.router, self.metrics, shares_port=shares_port)
+        self.recording = _Recording.open(settings, self.router)
+        outcomes = None
+        if settings.ext_proc:
+            # Not there where no Envoy asks: it knows of costs and of the store.
+            from turnout_server.doors.ext_proc.outcomes import Outcomes
+
+            store = None if self.recording is None else self.recording.store
+            outcomes = Outcomes(self.metrics, store, lambda: self.router.snapshot)
+        self.port = DecisionPort(
+            settings,
+            self.router,
+            self.metrics,
+            recorder=None if self.recording is None else self.recording.recorder,
+            keep_share=0.0 if self.recording is None else settings.store_sample,
+            shares_port=shares_port,
+            ext_proc=outcomes,
+        )
         self.reloader = Reloader(source, marks, self, self.metrics)
 
     @property
@@ -54,7 +79,10 @@ class DecisionService:
 
     def sums(self) -> Sums:
         """Everything that is counted. May be called on any thread."""
-        return add_up([self.metrics.sums(), self.port.sums()])
+        sums = [self.metrics.sums(), self.port.sums()]
+        if self.recording is not None:
+            sums.append(self.recording.sums(self.port))
+        return add_up(sums)
 
     async def run(
         self, stop: asyncio.Event, on_ready: Callable[[int], Awaitable[None]] | None = None
@@ -70,11 +98,16 @@ class DecisionService:
         """
         log = get_logger()
         async with contextlib.AsyncExitStack() as stack:
+            if self.recording is not None:
+                # Last, when the port has stopped.
+                stack.push_async_callback(asyncio.to_thread, self.recording.close)
             endpoint = open_endpoint(self.settings, lambda: [self.sums()], lambda: self.port.is_serving)
             if endpoint is not None:
                 stack.callback(endpoint.close)
             number = await self.port.start()
             stack.push_async_callback(self.port.stop)
+            if self.recording is not None:
+                self.recording.feed(self.port)
             await self.port.open()
             policy, bundle, features = revisions_of(self.router.snapshot)
             log.info(
@@ -94,6 +127,49 @@ class DecisionService:
             log.info("draining_started", connections=self.port.connections)
             await self.port.drain()
         log.info("deciding_stopped")
+
+
+class _Recording:
+    """The store of this process, and what writes to it. Only with a store is any of this imported."""
+
+    def __init__(self, store: OutcomeStore, recorder: RouteRecorder) -> None:
+        self.recorder = recorder
+        self.store = store
+        self._feed: RingFeed | None = None
+
+    @classmethod
+    def open(cls, settings: Settings, router: Router) -> _Recording | None:
+        """None: nothing is stored."""
+        if settings.store == OFF:
+            return None
+        from turnout_server.quality.route_recorder import RouteRecorder
+        from turnout_server.quality.store.place import find_place
+        from turnout_server.quality.store.redaction import redact
+        from turnout_server.quality.store.store import Options, OutcomeStore
+
+        place = find_place(settings.store)
+        assert place is not None
+        store = OutcomeStore(place, Options(redact=redact))
+        return cls(store, RouteRecorder(store, router, settings.store_sample))
+
+    def feed(self, port: DecisionPort) -> None:
+        """Begins to write what the port's rings hold."""
+        from turnout_server.quality.ring_feed import RingFeed
+
+        self._feed = RingFeed(port, self.store)
+        self._feed.start()
+
+    def sums(self, port: DecisionPort) -> Sums:
+        """What became of rows."""
+        from turnout_server.quality.store.store_sums import store_sums
+
+        return store_sums(self.store.counters, dropped_in_rings=port.kept_dropped)
+
+    def close(self) -> None:
+        """Writes what is left."""
+        if self._feed is not None:
+            self._feed.close()
+        self.store.close()
 
 
 async def serve_decisions(settings: Settings) -> None:

@@ -22,6 +22,7 @@ from turnout_server.command_line import (
     parse_share,
     print_table,
     progress,
+    stages,
 )
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def evaluate(
         if chosen is not Split.GIVEN:
             start = None if bundle == SHIPPED else Path(bundle)
             named = _families(families or [])
-            with progress("deciding held-out rows", len(rows)) as advance:
+            with stages() as begin:
                 decided = decide_retrained(
                     rows,
                     own,
@@ -134,7 +135,7 @@ def evaluate(
                     families=named,
                     start=start,
                     report=_note,
-                    progress=advance,
+                    stages=begin,
                 )
             if learns_all(rows, chosen, named, start):
                 seen = SeenRows(np.zeros(len(rows), np.bool_), True)

@@ -175,6 +175,25 @@ def store_place() -> Kind:
     return Kind(parse, "auto, off, a file, or postgresql://[user@]host[:port]/database")
 
 
+def shared_server() -> Kind:
+    """Where machines exchange what they spend: a Valkey or Redis address without a password."""
+
+    def parse(value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        # No message shows the value: an address can hold a password.
+        if not usable:
+            raise ValueError("not an address of the form redis://[user@]host[:port][/database]")
+        if parts.password is not None or "password" in parts.query:
+            raise ValueError("the address holds a password; use VALKEYCLI_AUTH or REDISCLI_AUTH")
+        return value
+
+    return Kind(parse, "redis://[user@]host[:port][/database], or rediss:// with TLS")
+
+
 def optional(kind: Kind, none_word: str) -> Kind:
     """The kind, or a word that stands for None."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Iterator, Sequence
 
+from turnout_server.grading_checks import check_grading
 from turnout_server.planning.price_table import shipped_table
 from turnout_server.policy_defects import Defect, Location, format_path, show, suggest
 from turnout_server.policy_model import (
@@ -18,6 +19,7 @@ from turnout_server.policy_model import (
     Policy,
     PolicyFile,
 )
+from turnout_server.providers.registry import PROVIDER_NAMES
 from turnout_server.rule_model import Rule
 
 
@@ -37,12 +39,12 @@ class _Check:
     def run(self) -> Iterator[Defect]:
         yield from self.check_tiers()
         yield from self.check_prices()
-        yield from _check_unique([(("buckets", i, "name"), name) for i, name in enumerate(self.buckets)])
+        yield from check_unique([(("buckets", i, "name"), name) for i, name in enumerate(self.buckets)])
         for i, bucket in enumerate(self.file.buckets):
             path: Location = ("buckets", i, "effect")
             yield from self.check_tier((*path, "floor"), bucket.effect.floor)
             yield from self.check_tier((*path, "tier"), bucket.effect.tier)
-        yield from _check_known(("default_policy",), "policy", self.file.default_policy, self.file.policies)
+        yield from check_known(("default_policy",), "policy", self.file.default_policy, self.file.policies)
         for name, policy in self.file.policies.items():
             yield from self.check_policy(("policies", name), policy)
         groups = sum(
@@ -52,17 +54,21 @@ class _Check:
             yield Defect(("policies",), f"{groups} rules have keywords, limit: {MAX_KEYWORD_GROUPS}")
 
     def check_tiers(self) -> Iterator[Defect]:
-        yield from _check_unique([(("tiers", i, "name"), name) for i, name in enumerate(self.tiers)])
+        yield from check_unique([(("tiers", i, "name"), name) for i, name in enumerate(self.tiers)])
         paths: list[Location] = [
             ("tiers", i, "chain", j) for i, tier in enumerate(self.file.tiers) for j in range(len(tier.chain))
         ]
-        yield from _check_unique(
+        yield from check_unique(
             [((*path, "name"), name) for path, name in zip(paths, self.deployments, strict=True)]
         )
         for i, tier in enumerate(self.file.tiers):
             for j, deployment in enumerate(tier.chain):
-                path = ("tiers", i, "chain", j, "price")
-                yield from _check_known(path, "price", deployment.price, self.file.prices)
+                path = ("tiers", i, "chain", j)
+                if deployment.provider not in PROVIDER_NAMES:
+                    known = ", ".join(sorted(PROVIDER_NAMES))
+                    message = f"no adapter for provider {show(deployment.provider)}; known: {known}"
+                    yield Defect((*path, "provider"), message)
+                yield from check_known((*path, "price"), "price", deployment.price, self.file.prices)
         if len(self.deployments) > MAX_DEPLOYMENTS:
             yield Defect(("tiers",), f"{len(self.deployments)} deployments, limit: {MAX_DEPLOYMENTS}")
         if len(self.regions) > MAX_REGIONS:
@@ -75,7 +81,7 @@ class _Check:
             table = shipped_table()
             entry = table.entries.get(price.table)
             if entry is None:
-                yield from _check_known(
+                yield from check_known(
                     ("prices", key, "table"), "entry of the price table", price.table, table.entries
                 )
             elif price.version is not None and entry.at(datetime.date.fromisoformat(price.version)) is None:
@@ -100,12 +106,13 @@ class _Check:
         yield from self.check_tier((*path, "limits", "budget_spent_ceiling"), ceiling)
         yield from self.check_bars((*path, "bars"), policy.bars)
         for i, bucket in enumerate(policy.buckets):
-            yield from _check_known((*path, "buckets", i), "bucket", bucket, self.buckets)
-        yield from _check_unique(
+            yield from check_known((*path, "buckets", i), "bucket", bucket, self.buckets)
+        yield from check_unique(
             [((*path, "rules", i, "name"), rule.name) for i, rule in enumerate(policy.rules)]
         )
         for i, rule in enumerate(policy.rules):
             yield from self.check_rule((*path, "rules", i, "then"), rule)
+        yield from check_grading(path, policy, self.file.tiers)
 
     def check_bars(self, path: Location, bars: Bars) -> Iterator[Defect]:
         for tier in bars.tiers:
@@ -123,14 +130,14 @@ class _Check:
         yield from self.check_tier((*path, "ceiling"), then.ceiling)
         if self.is_above(then.floor, then.ceiling):
             yield Defect((*path, "floor"), f"{show(then.floor)} is above ceiling {show(then.ceiling)}")
-        yield from _check_known((*path, "deployment"), "deployment", then.deployment, self.deployments)
+        yield from check_known((*path, "deployment"), "deployment", then.deployment, self.deployments)
         for i, name in enumerate(then.forbid_deployments):
-            yield from _check_known((*path, "forbid_deployments", i), "deployment", name, self.deployments)
+            yield from check_known((*path, "forbid_deployments", i), "deployment", name, self.deployments)
         for i, name in enumerate(then.forbid_regions):
-            yield from _check_known((*path, "forbid_regions", i), "region", name, self.regions)
+            yield from check_known((*path, "forbid_regions", i), "region", name, self.regions)
 
     def check_tier(self, path: Location, name: str | None) -> Iterator[Defect]:
-        return _check_known(path, "tier", name, self.tiers)
+        return check_known(path, "tier", name, self.tiers)
 
     def is_above(self, one: str | None, other: str | None) -> bool:
         """False too where one of them is not set or no tier; the latter is a defect of its own."""
@@ -139,12 +146,14 @@ class _Check:
         return self.tiers.index(one) > self.tiers.index(other)
 
 
-def _check_known(path: Location, kind: str, name: str | None, known: Iterable[str]) -> Iterator[Defect]:
+def check_known(path: Location, kind: str, name: str | None, known: Iterable[str]) -> Iterator[Defect]:
+    """A defect where `name` is none of the known; None is no name."""
     if name is not None and name not in (names := list(known)):
         yield Defect(path, f"no {kind} {show(name)}; {suggest(name, names)}")
 
 
-def _check_unique(named: Sequence[tuple[Location, str]]) -> Iterator[Defect]:
+def check_unique(named: Sequence[tuple[Location, str]]) -> Iterator[Defect]:
+    """A defect for each name that stands at an earlier path too."""
     first: dict[str, Location] = {}
     for path, name in named:
         if first.setdefault(name, path) is not path:

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from turnout_server.budget_checks import check_budgets
 from turnout_server.planning.price_book import fill_from_table
 from turnout_server.planning.price_table import shipped_table
 from turnout_server.policy_checks import check_policy_file
@@ -87,7 +88,7 @@ def parse_policy(text: str, source: str) -> PolicyFile:
         policy = PolicyFile.model_validate(document)
     except ValidationError as error:
         raise PolicyFileError(source, translate(error, PolicyFile.model_json_schema())) from error
-    if defects := check_policy_file(policy):
+    if defects := [*check_policy_file(policy), *check_budgets(policy)]:
         raise PolicyFileError(source, defects)
     return policy
 

@@ -10,7 +10,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from turnout_server.budget_model import Budgets, ProviderLimits
+from turnout_server.gate_model import Gates
+from turnout_server.grading_model import Ensemble, Judge, Shadow
 from turnout_server.policy_types import (
+    CacheLifetimeName,
     CallerKey,
     Credentials,
     DateText,
@@ -37,6 +41,8 @@ MAX_POLICIES = 256
 MAX_KEYWORD_GROUPS = 1024
 MAX_RULES = 1024
 MAX_EXEMPLARS = 4096
+# Of the settings of the same names.
+MAX_TOKEN_WAIT_S = 3600
 
 
 class Price(Section):
@@ -108,7 +114,8 @@ class Deployment(Section):
 
     name: Name = Field(description="What decisions call it; unique over all tiers, at most 128 bytes.")
     provider: Name = Field(
-        description="The adapter that speaks to it, such as openai, anthropic, gemini or simulated."
+        description="The adapter that speaks to it: anthropic, azure, gemini, groq, ollama, openai, openai_compatible, "
+        "openrouter, simulated or vllm."
     )
     model: Name = Field(description="The provider's name of the model, at most 128 bytes.")
     region: Name = Field(
@@ -125,6 +132,15 @@ class Deployment(Section):
     )
     max_output_tokens: Annotated[int, Field(gt=0, le=100_000_000)] = Field(
         description="Most tokens of an answer, in provider tokens, 1 to 100,000,000."
+    )
+    first_token_s: Annotated[float, Field(ge=0.01, le=MAX_TOKEN_WAIT_S)] | None = Field(
+        default=None,
+        description="Most seconds to the first token of an answer, 0.01 to 3,600; longer for models that think "
+        "first; null: as --first-token-s says.",
+    )
+    inter_token_s: Annotated[float, Field(ge=0.01, le=MAX_TOKEN_WAIT_S)] | None = Field(
+        default=None,
+        description="Most seconds between two tokens of an answer, 0.01 to 3,600; null: as --inter-token-s says.",
     )
     modalities: Annotated[list[Modality], Field(min_length=1)] = Field(
         default=["text"], description="Kinds of content that it reads."
@@ -228,7 +244,8 @@ class Sessions(Section):
 
     mode: SessionMode = Field(
         default="keep_or_raise",
-        description="keep_or_raise: a session never goes below the tier it has; none: no memory.",
+        description="keep_or_raise: a session never goes below the tier it has; keep_while_warm: it does, unless the "
+        "provider's cache is warm there and the request costs no more there than below; none: no memory.",
     )
     ttl_s: Annotated[int, Field(ge=1, le=2_592_000)] = Field(
         default=3600,
@@ -255,6 +272,63 @@ class Limits(Section):
     )
 
 
+class Record(Section):
+    """What the outcome store keeps of a request beside names and numbers, of decisions whose detail is kept."""
+
+    text: bool = Field(
+        default=False,
+        description="Keep the last user turn, and a completion's answer, with what looks like addresses, numbers and "
+        "keys taken out.",
+    )
+    features: bool = Field(
+        default=False,
+        description="Keep the row that the classifier reads, with its revision: training accepts it in place of text.",
+    )
+
+
+class PromptCache(Section):
+    """Marks on long stable prefixes for the provider's prompt cache; a request that has its own is left as it is."""
+
+    enabled: bool = Field(
+        default=False,
+        description="True: tools with the system prompt, and the turns before the new ones, are marked where they are "
+        "long enough; false: only the caller marks.",
+    )
+    least_tokens: Annotated[int, Field(ge=256, le=1_000_000)] = Field(
+        default=1024,
+        description="Shortest prefix that is marked, in tokens of four bytes, 256 to 1,000,000.",
+    )
+    lifetime: CacheLifetimeName = Field(
+        default="5m",
+        description="How long a provider that lets one say (Anthropic) keeps what was written: 5m, or 1h at a higher "
+        "price.",
+    )
+
+
+class Hedging(Section):
+    """A second call to an equivalent deployment when the first token is late; the first of the two to have one serves."""
+
+    enabled: bool = Field(default=False, description="True: late calls are hedged; false: never.")
+    delay_s: Annotated[float, Field(ge=0.01, le=600)] | None = Field(
+        default=None,
+        description="Seconds without a first token after which the second call is sent, 0.01 to 600; null: as the "
+        "deployment's own first tokens say, by `quantile`.",
+    )
+    quantile: Annotated[float, Field(ge=0.5, le=0.999)] = Field(
+        default=0.95,
+        description="Share of the deployment's last calls, 0.5 to 0.999, that had their first token by the time at which "
+        "a call is late; nothing is hedged before 20 were seen.",
+    )
+    least_delay_s: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=0.1, description="By `quantile`: no call is hedged earlier than this, in seconds, 0 to 600."
+    )
+    share: Annotated[float, Field(ge=0, le=0.2)] = Field(
+        default=0.05,
+        description="Most hedges as a share of the requests of the last ten seconds, 0 to 0.2, and one besides; each "
+        "worker counts its own.",
+    )
+
+
 class Policy(Section):
     """How requests are decided: bars, rules, limits."""
 
@@ -276,6 +350,17 @@ class Policy(Section):
     limits: Limits = Field(
         default_factory=Limits, description="Bounds of length, budget and time; left out: the defaults."
     )
+    content_policy_failover: bool = Field(
+        default=False,
+        description="True: a request that a provider's content policy blocks is shown to the other deployments too; false: "
+        "the block is returned to the caller.",
+    )
+    prompt_cache: PromptCache = Field(
+        default_factory=PromptCache, description="Marks for provider caches; left out: the caller's alone."
+    )
+    hedging: Hedging = Field(
+        default_factory=Hedging, description="Second calls when the first token is late; left out: none."
+    )
     explore: Annotated[float, Field(ge=0, le=0.5)] = Field(
         default=0.0,
         description="Share of decisions, 0 to 0.5, that take another tier at random, to learn from.",
@@ -284,10 +369,24 @@ class Policy(Section):
         default=0.0,
         description="Share of traffic, 0 to 0.5, that always gets the top tier, as the quality baseline.",
     )
+    record: Record = Field(
+        default_factory=Record,
+        description="What the outcome store keeps of requests; left out: no text, no features.",
+    )
+    gates: Gates = Field(
+        default_factory=Gates, description="What answers must hold; left out: what each request says itself."
+    )
+    judge: Judge | None = Field(default=None, description="A model that grades answers; null: none.")
+    shadow: Shadow | None = Field(
+        default=None, description="Answers that are also asked of a higher tier; null: none."
+    )
+    ensemble: Ensemble = Field(
+        default_factory=Ensemble, description="How `ensemble` is carried out; left out: the defaults."
+    )
 
 
 class PolicyFile(Section):
-    """Everything that an operator says about routing: prices, tiers, buckets and policies."""
+    """Everything that an operator says about routing: prices, tiers, buckets, policies, budgets and limits."""
 
     version: Literal[1] = Field(description="Version of the file's format: 1.")
     default_policy: Name = Field(
@@ -302,4 +401,12 @@ class PolicyFile(Section):
     )
     policies: Annotated[dict[Name, Policy], Field(min_length=1, max_length=MAX_POLICIES)] = Field(
         description="Policies by name; 1 to 256."
+    )
+    budgets: Budgets = Field(
+        default_factory=Budgets,
+        description="What tenants and policies may use; left out: as much as they like.",
+    )
+    provider_limits: ProviderLimits = Field(
+        default_factory=ProviderLimits,
+        description="What is sent to providers' accounts at most; left out: as much as comes.",
     )

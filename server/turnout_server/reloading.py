@@ -13,6 +13,7 @@ from turnout_fastpath import compile_snapshot as compile_core
 from turnout_fastpath.bundle import DEFAULT_BUNDLE
 from turnout_fastpath.policy_document import DEFAULT_POLICY
 
+from turnout_server.grading_tasks import find_unknown_tasks
 from turnout_server.observability.logs import describe_cause, get_logger
 from turnout_server.observability.metrics import RELOADS, Metrics
 from turnout_server.routing import revisions_of
@@ -49,7 +50,7 @@ class Source:
         """
         document = self.document()
         try:
-            return compile_core(self.bundle, document, state)
+            snapshot = compile_core(self.bundle, document, state)
         except PolicyError as error:
             raise ConfigurationError(f"{self.policy or DEFAULT_POLICY}: {error}") from error
         except BundleError as error:
@@ -59,6 +60,11 @@ class Source:
         except (ValueError, RuntimeError) as error:
             # What one of the core's kernels says of its own part.
             raise ConfigurationError(f"{self.bundle or DEFAULT_BUNDLE}: {error}") from error
+        if unknown := find_unknown_tasks(document, snapshot.bundle.tasks):
+            raise ConfigurationError(
+                "\n".join(f"{self.policy or DEFAULT_POLICY}: {line}" for line in unknown)
+            )
+        return snapshot
 
     def document(self) -> dict[str, Any]:
         """The resolved policy document.

@@ -22,6 +22,7 @@ from turnout_server.knobs import (
     number,
     optional,
     path,
+    shared_server,
     store_place,
     switch,
     text,
@@ -130,15 +131,32 @@ class Settings:
             "~/.local/state, off: nowhere.",
         ),
     ] = "auto"
+    store_sample: Annotated[
+        float,
+        Meaning(
+            number(0, 1),
+            "share",
+            "Share of decisions of `Route` whose detail is stored; counts are exact, and completions are stored in full.",
+        ),
+    ] = 0.01
     ext_proc: Annotated[
         bool,
         Meaning(
             switch(),
             "-",
-            "Serve Envoy's external processor (ext_proc) on the main port, for chat requests that pass through an Envoy; "
+            "Serve Envoy's external processor (ext_proc) on both gRPC ports, for chat requests that pass through an Envoy; "
             "needs the extra `envoy`.",
         ),
     ] = False
+    shared_limits: Annotated[
+        str | None,
+        Meaning(
+            optional(shared_server(), "off"),
+            "-",
+            "A Valkey or Redis server through which machines tell each other what they spend of their budgets, about once "
+            "a second; while it is away each machine keeps its budgets for itself. off: there is one machine.",
+        ),
+    ] = None
     max_in_flight: Annotated[
         int,
         Meaning(

@@ -48,11 +48,60 @@ def check(store: StoreOption = None) -> None:
         typer.echo(f"{name}: {count}")
     if files := left_over(place.journals):
         typer.echo(f"journals of costs, in use or left over: {len(files)}, in {place.journals}")
-    if damage:
-        for line in damage:
-            typer.echo(f"turnout: {place}: {line}", err=True)
+    aside = _tell_what_is_set_aside(place)
+    for line in damage:
+        typer.echo(f"turnout: {place}: {line}", err=True)
+    if damage or aside:
         raise typer.Exit(1)
     typer.echo(f"ok: {place}, schema version {version}")
+
+
+@app.command()
+def reread(store: StoreOption = None) -> None:
+    """Try again the costs that the database has refused; what it takes now goes from the files they were set aside in."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from turnout_server.quality.store.batches import write_left_over
+    from turnout_server.quality.store.refused import read_refused, refused_files, set_aside
+
+    place = place_in_force(store)
+    engine = open_engine(place)
+    taken = left = 0
+    try:
+        for path in refused_files(place.journals):
+            records = read_refused(path)
+            with engine.begin() as connection:
+                _, refused = write_left_over(connection, records)
+            if len(refused) < len(records):
+                # What is left has a file of its own before the old one goes.
+                if refused:
+                    set_aside(place.journals, refused)
+                path.unlink()
+            taken, left = taken + len(records) - len(refused), left + len(refused)
+    except (SQLAlchemyError, OSError) as error:
+        fail(f"{place}: {getattr(error, 'orig', None) or error}")
+    finally:
+        engine.dispose()
+    typer.echo(f"records taken in: {taken}; still refused: {left}")
+    if left or _tell_what_is_set_aside(place):
+        raise typer.Exit(1)
+
+
+def _tell_what_is_set_aside(place: Place) -> bool:
+    """True if there is any."""
+    from turnout_server.quality.store.refused import damaged_files, read_refused, refused_files
+
+    refused, damaged = refused_files(place.journals), damaged_files(place.journals)
+    if refused:
+        records = sum(len(read_refused(path)) for path in refused)
+        typer.echo(
+            f"turnout: {place}: {records} costs that the database refused, in {len(refused)} files *.refused of "
+            f"{place.journals}; `turnout store reread` tries them again",
+            err=True,
+        )
+    for path in damaged:
+        typer.echo(f"turnout: {path}: a damaged journal; what could be read of it is stored", err=True)
+    return bool(refused or damaged)
 
 
 @app.command()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from turnout_server.command_line import progress, stages
 from turnout_server.training_tables import outcome_figures, print_heads, print_outcomes, print_reliability
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ def train(
         chosen = tiers_of(rows, given)
         _say_what_was_read(rows)
         folder = None if start is None else DEFAULT_BUNDLE if start == SHIPPED else Path(start)
-        with _progress("reading requests", len(rows)) as advance:
+        with stages() as begin:
             result = train_bundle(
-                rows, chosen, out, start=folder, table=table, report=typer.echo, progress=advance
+                rows, chosen, out, start=folder, table=table, report=typer.echo, stages=begin
             )
     print_heads(result.heads)
     typer.echo(f"trainer, model and engine agree to {result.agreement:.1e}")
@@ -161,7 +162,7 @@ def calibrate(
                 f"{bundle} was trained on {data.name}: its scores fit these rows too well; calibrate on others"
             )
         chosen = tiers_for(loaded, rows, given) if rows.scores.size else ()
-        with _progress("reading requests", len(rows)) as advance:
+        with progress("reading requests", len(rows)) as advance:
             found = recalibrate(loaded, rows, chosen, advance)
         print_reliability(found.heads, found.by_task)
         figures: dict[str, Any] = {
@@ -254,27 +255,10 @@ def _warn(text: str) -> None:
     typer.echo(f"turnout: warning: {text}", err=True)
 
 
-@contextlib.contextmanager
-def _progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar on the terminal's error stream; nothing where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-
-        def advance(n: int) -> None:
-            bar.advance(task, n)
-
-        yield advance
-
-
 def _read(path: Path, *, scored: bool = True) -> LabelledData:
     from turnout_fastpath.training.labelled_data import read_labelled_data
 
-    with _progress(f"reading {path.name}") as advance:
+    with progress(f"reading {path.name}") as advance:
         return read_labelled_data(path, scored=scored, progress=advance)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -140,4 +141,5 @@ def main(make: MakeService) -> int:
 if __name__ == "__main__":
     from turnout_server.serving import Service
 
-    sys.exit(main(Service))
+    # The supervisor's name for it: a number from 0.
+    sys.exit(main(functools.partial(Service, index=int(sys.argv[1]))))

@@ -74,8 +74,8 @@ class Worker:
         self._writer = writer
 
     @classmethod
-    async def start(cls, settings: Settings, module: str) -> Worker:
-        """Starts a process that runs `module`, and sends it its settings."""
+    async def start(cls, settings: Settings, module: str, name: str) -> Worker:
+        """Starts a process that runs `module` under a name, and sends it its settings."""
         ours, theirs = socket.socketpair()
         try:
             ours.setblocking(False)
@@ -83,6 +83,7 @@ class Worker:
                 sys.executable,
                 "-m",
                 module,
+                name,
                 stdin=theirs.fileno(),
                 # Ctrl-C in a terminal reaches the supervisor alone, which drains its workers.
                 start_new_session=True,
@@ -137,7 +138,7 @@ class Place:
     """A worker that is to be kept alive.
 
     Attributes:
-        name: in the log.
+        name: in the log; a number from 0 for those of the main port.
         module: what it runs.
         settings: what it is told.
     """
@@ -177,7 +178,7 @@ class Supervisor:
             if state is not None and self._settings.state is None:
                 stack.callback(state.unlink, missing_ok=True)
             each = dataclasses.replace(
-                self._settings, workers=1, port=port, metrics_port=None, decision_port=None, state=state
+                self._settings, port=port, metrics_port=None, decision_port=None, state=state
             )
             places = [Place(str(index), MAIN, each) for index in range(self._settings.workers)]
             decision_port = None
@@ -212,7 +213,7 @@ class Supervisor:
         backoff = self._new_backoff()
         while not self._stop.is_set():
             backoff.note_start()
-            worker = self._workers[place] = await Worker.start(place.settings, place.module)
+            worker = self._workers[place] = await Worker.start(place.settings, place.module, place.name)
             code = await self._live(worker)
             self._retired = add_up([self._retired, worker.sums.without_gauges()])
             del self._workers[place]

@@ -17,6 +17,11 @@ RUN_S = 300.0
 RUNNERS: Mapping[str, tuple[Path, tuple[str, ...]]] = {
     "python": (ROOT, (sys.executable, "-m", "tests.conformance.python_runner")),
     "python-asyncio": (ROOT, (sys.executable, "-m", "tests.conformance.python_runner", "--asyncio")),
+    "java": (
+        ROOT / "clients/java",
+        ("java", "-cp", "target/classes:target/test-classes:target/lib/*", "dev.turnout.ConformanceRunner"),
+    ),
+    "cpp": (ROOT / "clients/cpp", ("build/conformance_runner",)),
     "go": (ROOT, (str(ROOT / "build" / "clients" / "go-conformance"),)),
     "rust": (ROOT, (str(ROOT / "build" / "clients" / "rust-conformance"),)),
     "typescript": (ROOT / "clients" / "typescript", ("node", "dist/conformance/runner.js")),

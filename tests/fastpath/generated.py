@@ -163,7 +163,7 @@ def documents(draw: st.DrawFn) -> Document:
             bars=draw(bars),
             rules=[draw(rules(f"rule-{i}", names, chains)) for i in range(draw(st.integers(0, 5)))],
             buckets=draw(some([given["name"] for given in buckets])) if buckets else [],
-            sessions={"mode": draw(st.sampled_from(["keep_or_raise", "none"]))},
+            sessions={"mode": draw(st.sampled_from(["keep_or_raise", "keep_while_warm", "none"]))},
             limits={
                 "max_request_tokens": draw(maybe(st.integers(1, 1500))),
                 "budget_spent_ceiling": draw(maybe(st.sampled_from(names))),

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from turnout_fastpath import Bundle, Engine, RouteError
-from turnout_fastpath.digest import blake2b_128
+from turnout_fastpath.digest import blake2b_128, strands_128
 
 from tests.fastpath import generated
 from tests.fastpath.conftest import EngineMaker
 from tests.fastpath.documents import Document, document
-from tests.fastpath.twins.digest import DigestInput, digest
+from tests.fastpath.twins.digest import GROUP, DigestInput, digest, strands
 from tests.fastpath.twins.policy import needs_of
 from tests.fastpath.twins.reading import Role
-from tests.fastpath.twins.state import State
+from tests.fastpath.twins.state import Live, State
 
 NEED_BITS = {"json": 1, "json_schema": 2, "tools": 4, "image": 8, "audio": 16, "file": 32}
 EXPLORING = document(explore=0.5)
@@ -68,6 +68,26 @@ def test_hash_at_the_edges_of_blocks(size: int) -> None:
     data = bytes(i % 251 for i in range(size))
     expected = hashlib.blake2b(data, digest_size=16).digest()
     assert {blake2b_128(data, chunk) for chunk in (0, 1, 127, 128, 129)} == {expected}
+
+
+@given(groups=st.integers(1, 9), seed=st.integers(0, 2**32), vectors=st.booleans())
+def test_strands_equal_hashlib(groups: int, seed: int, vectors: bool) -> None:
+    data = Random(seed).randbytes(groups * GROUP)
+    assert strands_128(data, vectors=vectors) == strands(data)
+
+
+@pytest.mark.parametrize("size", [0, 511, 513])
+def test_parts_of_a_group_are_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"{size} bytes, needed: a multiple of 512"):
+        strands_128(bytes(size))
+
+
+@pytest.mark.parametrize("size", [0, 120, 121, 1023, 1024, 1025, 1535, 1536, 5000])
+def test_texts_at_the_edges_of_groups(engine_of: EngineMaker, size: int) -> None:
+    engine = engine_of(document())
+    text = ("twelve bytes" * 500)[:size]
+    expected = digest(DigestInput([("user", text.encode())]), Live(), [], revisions(engine), None)
+    assert engine.route(text).digest == expected
 
 
 @given(

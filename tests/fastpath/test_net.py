@@ -25,6 +25,8 @@ from turnout_fastpath.training.fit import INPUTS, LENGTH_FEATURE, Fitted, Ngrams
 from turnout_fastpath.training.net import Net as TrainedNet
 from turnout_fastpath.training.outputs import Outputs
 
+from tests.fastpath.twins.net import net_scores
+
 Floats = npt.NDArray[np.float32]
 OUTPUTS = Outputs(8, 2)
 COLUMNS = OUTPUTS.n_scores
@@ -91,27 +93,32 @@ def test_the_sums_are_made_in_order() -> None:
     """One product after another in float32, without a fused step: what any processor gives."""
     graph = find_net(exported(50, 24, seed=5), "x", "scores")
     assert graph is not None
-    row = np.random.default_rng(6).normal(0, 2, 50).astype(np.float32)
-    z = np.clip((row - graph.mean) * graph.scale, np.float32(graph.low), np.float32(graph.high))
+    rows = np.random.default_rng(6).normal(0, 2, (20, 50)).astype(np.float32)
+    # Most of what is counted in a prompt is 0.
+    rows[:, 10:40] *= np.random.default_rng(7).random((20, 30)) < 0.2
+    kernel = Net(graph)
+    for row in rows:
+        assert kernel.run(row[None, :])[0].tobytes() == net_scores(graph, row).tobytes()
 
-    def add(sums: Floats, values: Floats, weights: Floats) -> Floats:
-        for value, weight in zip(values, weights, strict=True):
-            sums = sums + value * weight
-        return sums
 
-    hidden = add(graph.inner_bias, z, graph.inner)
-    mixed = add(add(graph.bias, z, graph.direct), np.maximum(hidden, 0), graph.outer)
-    shifts, kinds = len(graph.place), len(graph.spread)
-    own, gate, kind, expert = np.split(mixed, np.cumsum([COLUMNS + shifts, shifts, kinds]))
-    powers = np.exp(kind.astype(np.float64) - kind.max())
-    total = 0.0
-    for power in powers:
-        total += power
-    weight = add(np.zeros(len(expert), np.float32), (powers / total).astype(np.float32), graph.spread)
-    joined = add(own, weight * expert, graph.collect)
-    shift = (1 / (1 + np.exp(-gate.astype(np.float64)))).astype(np.float32) * joined[COLUMNS:]
-    scores = add(joined[:COLUMNS], shift, graph.place)
-    assert Net(graph).run(row[None, :])[0].tobytes() == scores.tobytes()
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_vectors_of_any_width_give_the_same_bits(lanes: int) -> None:
+    graph = find_net((DEFAULT_BUNDLE / "classifier.onnx").read_bytes(), "x", "scores")
+    assert graph is not None
+    rows = np.random.default_rng(3).normal(0, 3, (50, len(graph.mean))).astype(np.float32)
+    rows[:, ::3] = 0
+    try:
+        kernel = Net(graph, lanes=lanes)
+    except ValueError as error:
+        pytest.skip(str(error))
+    assert kernel.run(rows).tobytes() == np.stack([net_scores(graph, row) for row in rows]).tobytes()
+
+
+def test_vectors_that_no_processor_has_are_refused() -> None:
+    graph = find_net(exported(), "x", "scores")
+    assert graph is not None
+    with pytest.raises(ValueError, match="no vectors of 5 numbers"):
+        Net(graph, lanes=5)
 
 
 def test_the_shipped_classifier_is_compiled() -> None:

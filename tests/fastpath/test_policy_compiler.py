@@ -118,7 +118,7 @@ DEPLOYMENTS = "known: small-us, small-eu, mid-us, mid-eu, frontier-us, frontier-
         ),
         (
             default("sessions.mode", "keep"),
-            "policies.default.sessions.mode: no mode 'keep'; known: none, keep_or_raise",
+            "policies.default.sessions.mode: no mode 'keep'; known: none, keep_or_raise, keep_while_warm",
         ),
         (
             default("limits.budget_spent_ceiling", "x"),

@@ -169,3 +169,35 @@ def test_a_warm_cache_without_a_price_for_it_changes_nothing(engine_of: EngineMa
     engine.snapshot.state.set_session("s", 0, 60, deployment="small-us", warm_tokens=1000)
     warm, cold = engine.route("hello", session_id="s"), engine.route("hello")
     assert warm.candidates[0].estimated_cost_usd == cold.candidates[0].estimated_cost_usd
+
+
+def test_a_session_stays_where_the_cache_is_warm_while_that_is_no_dearer(engine_of: EngineMaker) -> None:
+    """Frontier reads 1,000 tokens at 0.1 US dollars a million where small takes them at 1; its answers cost the same."""
+    tiers = three_tiers()
+    for at, name in ((0, "small-us"), (2, "frontier-us")):
+        tiers[at]["chain"] = [deployment(name, price="cached", context_window=100_000)]
+    engine = engine_of(document(tiers=tiers, prices=PRICES, sessions={"mode": "keep_while_warm"}))
+    state = engine.snapshot.state
+    state.set_session("warm", 2, 60, deployment="frontier-us", warm_tokens=1000)
+    state.set_session("cold", 2, 60, deployment="frontier-us")
+    state.set_session("elsewhere", 2, 60, deployment="mid-us", warm_tokens=1000)
+    prompt = "hello " * 1000
+    assert engine.route(prompt).tier == "small"
+    warm = engine.route(prompt, session_id="warm")
+    assert (warm.tier, warm.deployment) == ("frontier", "frontier-us")
+    assert "SESSION" in kinds(warm)
+    for session in ("cold", "elsewhere"):
+        assert engine.route(prompt, session_id=session).tier == "small"
+    assert engine.route(prompt, session_id="warm", max_tier="mid").tier == "small"
+    state.close_deployment("frontier-us", 60)
+    assert engine.route(prompt, session_id="warm").tier == "small"
+
+
+def test_a_session_leaves_a_warm_cache_that_is_dearer_all_the_same(engine_of: EngineMaker) -> None:
+    tiers = three_tiers()
+    tiers[0]["chain"] = [deployment("small-us", price="cheapest")]
+    tiers[2]["chain"] = [deployment("frontier-us", price="cached")]
+    prices = {**PRICES, "cheapest": price(0.05, 0.1)}
+    engine = engine_of(document(tiers=tiers, prices=prices, sessions={"mode": "keep_while_warm"}))
+    engine.snapshot.state.set_session("warm", 2, 60, deployment="frontier-us", warm_tokens=1000)
+    assert engine.route("hello " * 100, session_id="warm").tier == "small"

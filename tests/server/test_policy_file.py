@@ -143,8 +143,8 @@ def test_defaults_are_filled_in() -> None:
 version: 1
 default_policy: p
 tiers:
-  - {name: a, head: h, chain: [{name: d, provider: x, model: m, context_window: 9, max_output_tokens: 9}]}
-  - {name: b, chain: [{name: e, provider: x, model: m, context_window: 9, max_output_tokens: 9}]}
+  - {name: a, head: h, chain: [{name: d, provider: simulated, model: m, context_window: 9, max_output_tokens: 9}]}
+  - {name: b, chain: [{name: e, provider: simulated, model: m, context_window: 9, max_output_tokens: 9}]}
 policies:
   p: {safe_tier: b, bars: {default: 1, tasks: {code: 1, math: {a: 0}}}, rules: [{name: r, then: {bar: 1}}]}
 """
@@ -195,8 +195,32 @@ policies:
         "buckets": [],
         "sessions": {"mode": "keep_or_raise", "ttl_s": 3600},
         "limits": {"max_request_tokens": None, "budget_spent_ceiling": None, "least_time_ms": 2.0},
+        "content_policy_failover": False,
+        "prompt_cache": {"enabled": False, "least_tokens": 1024, "lifetime": "5m"},
+        "hedging": {
+            "enabled": False,
+            "delay_s": None,
+            "quantile": 0.95,
+            "least_delay_s": 0.1,
+            "share": 0.05,
+        },
         "explore": 0.0,
         "control_share": 0.0,
+        "record": {"text": False, "features": False},
+        "gates": {
+            "skip": [],
+            "confidence": {"default": None, "tasks": {}},
+            "required": {"forms": [], "keywords": [], "forbidden": [], "pattern": None, "min_chars": 0},
+        },
+        "judge": None,
+        "shadow": None,
+        "ensemble": {
+            "members": None,
+            "chooser": None,
+            "share": 0.1,
+            "otherwise": "cascade",
+            "timeout_s": 60.0,
+        },
     }
 
 

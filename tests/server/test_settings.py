@@ -33,6 +33,9 @@ OTHERS: dict[str, tuple[str, object]] = {
     "challenger": ("/var/lib/turnout/challenger", Path("/var/lib/turnout/challenger")),
     "state": ("/dev/shm/turnout", Path("/dev/shm/turnout")),
     "store": ("postgresql://turnout@db.internal/turnout", "postgresql://turnout@db.internal/turnout"),
+    "store_sample": ("0.25", 0.25),
+    "ext_proc": ("true", True),
+    "shared_limits": ("rediss://turnout@cache.internal:6380/1", "rediss://turnout@cache.internal:6380/1"),
     "max_in_flight": ("64", 64),
     "max_completions": ("32", 32),
     "first_token_s": ("2.5", 2.5),
@@ -119,6 +122,21 @@ def test_an_option_can_return_to_the_default() -> None:
 def test_a_store_with_a_password_is_refused_and_not_shown(given: str, wrong: str) -> None:
     (line,) = error_of({}, {"TURNOUT_STORE": given})
     assert line.startswith(f"store: {wrong}")
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ("redis://:hunter2@host/0", "the address holds a password; use VALKEYCLI_AUTH or REDISCLI_AUTH"),
+        ("redis://host/0?password=hunter2", "the address holds a password; use VALKEYCLI_AUTH or"),
+        ("http://ada:hunter2@host", "not an address of the form redis://"),
+        ("redis:///hunter2", "not an address of the form redis://"),
+    ],
+)
+def test_a_shared_server_with_a_password_is_refused_and_not_shown(given: str, wrong: str) -> None:
+    (line,) = error_of({}, {"TURNOUT_SHARED_LIMITS": given})
+    assert line.startswith(f"shared_limits: {wrong}")
     assert "hunter2" not in line
 
 

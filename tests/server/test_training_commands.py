@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from turnout_fastpath import load_bundle
+from turnout_fastpath.classifier import Classifier
 from turnout_fastpath.policy_document import DEFAULT_POLICY
 from turnout_server import cli
 from turnout_server.policy_file import load_policy_file
@@ -54,6 +58,45 @@ def test_train_writes_a_bundle_and_says_what_it_learned(trained: tuple[Path, dic
     assert "300 rows in 300 groups; scores of small, mid, frontier" in printed
     assert "cross-validated by group" in printed
     assert run("route", "turnout track", "--bundle", path).exit_code == 0
+
+
+def test_the_kernel_runs_what_was_trained_on_top_of_the_bundle_that_ships(
+    labels: Path, tmp_path: Path
+) -> None:
+    """Once from it, once from that, and once fresh on its table."""
+    start: list[object] = ["--from", "default"]
+    for given in (start, ["--from", tmp_path / "0"], []):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        result = run("train", labels, *given, "--out", out)
+        assert result.exit_code == 0, result.output
+        bundle = load_bundle(out)
+        n_inputs = len(bundle.manifest["feature_means"])
+        n_scores = len(bundle.tasks) + 2 * len(bundle.heads) + 1
+        assert Classifier(bundle.classifier, n_inputs, n_scores).is_compiled
+        # Neither is ONNX Runtime loaded to decide.
+        script = "import sys; sys.modules['onnxruntime'] = None\nfrom turnout_fastpath import Engine\n"
+        script += f"print(Engine.load({str(out)!r}).route('turnout track').candidates[0].p_sufficient)"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_bar_on_the_terminal_leaves_the_output_to_the_pipe(
+    bundle: Path, labels: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "turnout_server.cli", "train", str(labels), "--from", str(bundle)]
+    terminal, theirs = pty.openpty()
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=theirs, check=False
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 65536):
+            shown += part
+    os.close(terminal)
+    assert done.returncode == 0, shown
+    assert b"reading requests" in shown
+    assert b"wrote" in done.stdout and b"wrote" not in shown
 
 
 def test_train_with_tiers_of_models(bundle: Path, labels: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from turnout_fastpath.training.gibberish import make_gibberish
 from turnout_fastpath.training.outputs import Outputs
 from turnout_fastpath.training.public_pairs import HEAD_MODELS, PublicRow, load_public
 from turnout_fastpath.training.readings import Readings, read_requests
+from turnout_fastpath.training.stages import Advance
 
 Floats = npt.NDArray[np.float32]
 
@@ -108,14 +109,19 @@ class Dataset:
 
 
 def assemble(
-    rows: Sequence[DatasetRow], vocabulary: list[str], *, task_names: Sequence[str], heads: Sequence[str]
+    rows: Sequence[DatasetRow],
+    vocabulary: list[str],
+    *,
+    task_names: Sequence[str],
+    heads: Sequence[str],
+    advance: Advance = lambda _: None,
 ) -> Dataset:
-    """Reads the requests and lays out what is known of them."""
+    """Reads the requests and lays out what is known of them; `advance` is called with 1 after each."""
     numbers = {name: i for i, name in enumerate(task_names)}
     return Dataset(
         task_names=tuple(task_names),
         heads=tuple(heads),
-        readings=read_requests(vocabulary, [row.request for row in rows], bits=NGRAM_BITS),
+        readings=read_requests(vocabulary, [row.request for row in rows], bits=NGRAM_BITS, progress=advance),
         ids=np.array([row.id for row in rows]),
         groups=np.array([row.group for row in rows]),
         sources=np.array([row.source for row in rows]),

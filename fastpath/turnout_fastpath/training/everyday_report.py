@@ -76,7 +76,7 @@ def report(engine: Engine) -> dict[str, Any]:
     english = [one for one in placed if one.row.lang == "en"]
     others = [one for one in placed if one.row.lang != "en"]
     ladder = {prompt: engine.route(prompt).tier for prompt in LADDER}
-    gibberish = [engine.route(text) for text in make_gibberish(1000, seed=99)]
+    gibberish = gibberish_abstains(engine)
     return {
         "all": rates(placed),
         "english": rates(english),
@@ -89,8 +89,14 @@ def report(engine: Engine) -> dict[str, Any]:
         },
         "ladder": ladder,
         "ladder_holds": all(ladder[prompt] in allowed for prompt, allowed in LADDER.items()),
-        "gibberish_abstained": sum(d.status is Status.ABSTAINED for d in gibberish) / len(gibberish),
+        "gibberish_abstained": sum(gibberish) / len(gibberish),
     }
+
+
+def gibberish_abstains(engine: Engine) -> list[bool]:
+    """Of a thousand texts that mean nothing, whether each abstains."""
+    texts = make_gibberish(1000, seed=99)
+    return [engine.route(text).status is Status.ABSTAINED for text in texts]
 
 
 def markdown(figures: dict[str, Any]) -> str:

@@ -46,13 +46,16 @@ class Experts:
     linear: Floats
     bias: Floats
 
-    def outputs(self, z: Floats, kinds: Floats) -> Floats:
-        """(n, outputs) from (n, d) standardised inputs and (n, kinds) probabilities."""
-        result = kinds @ self.means
+    def parts(self, z: Floats, kinds: Floats) -> tuple[Floats, Floats]:
+        """Two (n, outputs) whose sum is the output, from (n, d) standardised inputs and (n, kinds) probabilities.
+
+        The means of kinds, and what the linear experts add.
+        """
+        local = np.zeros((len(z), self.means.shape[1]), np.float32)
         for family in range(len(self.linear)):
             share = kinds[:, self.family_of == family].sum(axis=1, keepdims=True)
-            result = result + share * (z @ self.linear[family] + self.bias[family])
-        return np.asarray(result, np.float32)
+            local += share * (z @ self.linear[family] + self.bias[family])
+        return np.asarray(kinds @ self.means, np.float32), local
 
 
 def softmax(logits: Floats) -> Floats:

@@ -24,7 +24,8 @@ class Mixing:
     """Maps raw outputs to scores: base + (sigmoid(gate) * difference) @ place, each a matrix and an offset.
 
     Base are the tasks, the public experts' calibrated logits and gains, and the unfamiliar logit. Differences are to the
-    everyday expert's logits and gains, and what length adds to the gains; zero where nothing is gated.
+    everyday expert's logits and gains, and to gains by length in place of what is local to a family; zero where nothing
+    is gated.
 
     Attributes:
         base: (raw, scores) and (scores,).
@@ -60,6 +61,7 @@ def mixing(outputs: Outputs, slopes: Floats, intercepts: Floats) -> Mixing:
         difference[0][outputs.everyday_gain.start + h, heads + h] = 1
         difference[0][outputs.public_gain.start + h, heads + h] = -1
         difference[0][outputs.length, 2 * heads + h] = LENGTH_GAIN
+        difference[0][outputs.local_gain.start + h, 2 * heads + h] = -1
         gate[0][outputs.gate, [h, heads + h, 2 * heads + h]] = 1
         gate[1][heads + h] = GAIN_GATE_SHIFT
     base[0][outputs.unfamiliar, scores - 1] = 1
@@ -101,6 +103,9 @@ def export_onnx(fitted: Fitted, slopes: Floats, intercepts: Floats) -> bytes:
     linear = np.hstack([*experts.linear, np.zeros((d, outputs), np.float32)])
     bias = np.concatenate([*experts.bias, np.ones(outputs, np.float32)])
     share = (experts.family_of[:, None] == np.arange(families)).astype(np.float32)
+    of_means = both[layout.by_experts]
+    of_families = of_means.copy()
+    of_families[layout.n_heads :] += both[layout.local_gain]
     constants = {
         "mean": net.mean,
         "scale": net.scale,
@@ -112,7 +117,7 @@ def export_onnx(fitted: Fitted, slopes: Floats, intercepts: Floats) -> bytes:
         "direct": np.hstack([direct, linear]),
         "bias": np.concatenate([net.bias @ last + offset, bias]),
         "spread": np.hstack([np.repeat(share, outputs, axis=1), experts.means]),
-        "collect": np.tile(both[layout.by_experts], (families + 1, 1)),
+        "collect": np.vstack([np.tile(of_families, (families, 1)), of_means]),
         "place": maps.place,
     }
     sizes = np.array([both.shape[1], maps.gate[0].shape[1], kinds, len(bias)], np.int64)

@@ -23,6 +23,7 @@ from turnout_fastpath.training.abstention import fit_abstention
 from turnout_fastpath.training.dataset import Dataset
 from turnout_fastpath.training.export import export_onnx, mix
 from turnout_fastpath.training.fit import (
+    FOLDS,
     IDENTITY,
     INPUTS,
     NETS,
@@ -34,6 +35,7 @@ from turnout_fastpath.training.fit import (
 )
 from turnout_fastpath.training.head_calibration import Calibrations, calibrate, probabilities
 from turnout_fastpath.training.net import NetSettings
+from turnout_fastpath.training.stages import Stages, no_stages
 from turnout_fastpath.training.static_table import Table
 
 Floats = npt.NDArray[np.float32]
@@ -81,6 +83,7 @@ def learn(
     choose: Callable[[Floats], NetSettings] | None = None,
     nets: int = NETS,
     report: Report = print,
+    stages: Stages = no_stages,
 ) -> Learned:
     """Fits on all rows of `dataset`; every threshold and calibration on cross-validated predictions.
 
@@ -90,6 +93,7 @@ def learn(
         choose: picks the net's settings, given the clusters' centres; None means the default ones.
         nets: fits that are averaged.
         report: is told what is being done.
+        stages: of the work, for a bar.
 
     Raises:
         AssertionError: the exported model does not say what the trainer says.
@@ -98,11 +102,13 @@ def learn(
     centres = _unit(np.asarray(clusters.levels, np.float32))
     settings = SETTINGS if choose is None else choose(centres)
     report("cross-validating")
-    raw = cross_validate(dataset, vectors, centres, settings=settings)
+    advance = stages("fitting", FOLDS + 1)
+    raw = cross_validate(dataset, vectors, centres, settings=settings, advance=advance)
     calibrations = calibrate(dataset, raw)
     scores = mix(raw, dataset.outputs, calibrations.slopes, calibrations.intercepts)
     report("fitting on all training rows")
     fitted = fit(dataset, vectors, centres, settings=settings, nets=nets)
+    advance(1)
     model = export_onnx(fitted, calibrations.slopes, calibrations.intercepts)
     learned = Learned(
         settings=settings,

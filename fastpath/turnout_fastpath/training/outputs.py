@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Outputs:
     """The layout for a number of tasks and heads.
 
-    Raw outputs: tasks, head logits by expert, the gate, the unfamiliar logit, gains by expert, length. Scores, which the engine
-    reads: tasks, head logits, gains, the unfamiliar logit.
+    Raw outputs: tasks, head logits by expert, the gate, the unfamiliar logit, gains by expert, length, and what of the
+    public gains is local to a family. Scores, which the engine reads: tasks, head logits, gains, the unfamiliar logit.
 
     Attributes:
         n_tasks, n_heads: numbers.
@@ -62,13 +62,18 @@ class Outputs:
         return self.gate + 2 + 2 * self.n_heads
 
     @property
+    def local_gain(self) -> slice:
+        """The part of the public gains that is more than the means of kinds: what holds within a family."""
+        return slice(self.length + 1, self.n_raw)
+
+    @property
     def n_raw(self) -> int:
         """Number of raw outputs."""
-        return self.length + 1
+        return self.length + 1 + self.n_heads
 
     @property
     def by_experts(self) -> list[int]:
-        """Raw outputs of the experts for recorded scores."""
+        """Raw outputs of the experts for recorded scores, local gains apart."""
         return [*range(self.n_raw)[self.public], *range(self.n_raw)[self.public_gain]]
 
     @property

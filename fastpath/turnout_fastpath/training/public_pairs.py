@@ -9,7 +9,7 @@ import pyarrow.parquet
 
 # Which recorded pairs speak for which head. The weak model of a pair stands for the head's tier below the top of its
 # source: LLMRouter's own llama-3.1-8b scores .59 where its strongest has .65 and mistral-7b .39, so it is the middle of
-# three there. The GPT-3 verifiers of 2021 stand for no tier of today.
+# three there.
 HEAD_MODELS: dict[str, tuple[str, ...]] = {
     "small": (
         "Meta-Llama-3.1-8B-Instruct",
@@ -22,6 +22,8 @@ HEAD_MODELS: dict[str, tuple[str, ...]] = {
     ),
     "mid": ("gemini-1.5-flash-002", "gpt-4o-mini-2024-07-18", "llama-3.1-8b-instruct"),
 }
+# Recorded models that stand for no tier: the GPT-3 verifiers of 2021.
+OTHER_MODELS = ("gpt3-6b-verifier", "gpt3-175b-verifier")
 # A graded score may be this much below the top's and still suffice; exact scores may not.
 GRADED_SLACK = 0.05
 SOURCE_TASKS = {
@@ -31,8 +33,8 @@ SOURCE_TASKS = {
     "math": "math",
     "reasoning": "reasoning",
 }
-# Sources with the same questions are one family.
-FAMILIES = {"routellm_gsm8k": "gsm8k", "zeroeval_gsm": "gsm8k"}
+# Sources, and categories of one, with the same questions are one family: no text tells them apart.
+FAMILIES = {"routellm_gsm8k": "gsm8k", "zeroeval_gsm": "gsm8k", "llmrouter_mix/gsm8k": "gsm8k"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class PublicRow:
     @property
     def kind(self) -> str:
         """Family and subject."""
-        return f"{FAMILIES.get(self.source, self.source)}/{self.category}"
+        own = f"{self.source}/{self.category}"
+        return f"{FAMILIES.get(own, FAMILIES.get(self.source, self.source))}/{self.category}"
 
 
 def load_public(folder: Path) -> list[PublicRow]:

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet
-from sklearn.metrics import f1_score
 
 from turnout_fastpath.training.abstention import fit_abstention
 from turnout_fastpath.training.dataset import GIBBERISH, Dataset
@@ -26,100 +22,37 @@ from turnout_fastpath.training.evaluation.calibration_bound import (
     perfect_calibration_bound,
 )
 from turnout_fastpath.training.evaluation.curve_measures import CurveRows, TierCurves, measure_curves
+from turnout_fastpath.training.evaluation.macro_f1 import macro_f1
 from turnout_fastpath.training.evaluation.pair_measures import PairMeasures, PairRows, measure_pair
 from turnout_fastpath.training.evaluation.ranking import Ranking, auc
 from turnout_fastpath.training.evaluation.routing_curve import apgr
 from turnout_fastpath.training.export import mix
 from turnout_fastpath.training.fit import cross_validate, family_names, fit, group_folds, predict
 from turnout_fastpath.training.head_calibration import calibrate, probabilities
+from turnout_fastpath.training.recorded_lines import (
+    GSM8K,
+    MIX,
+    MIX_MID,
+    MMLU,
+    MMLU_PRO,
+    MMLU_PRO_FLASH,
+    MMLU_PRO_LLAMA,
+    ZEROEVAL_CRUX,
+    ZEROEVAL_GSM,
+    ZEROEVAL_MATH,
+    Line,
+    Pairs,
+    Scored,
+)
 
 Floats = npt.NDArray[np.floating[Any]]
 Numbers = npt.NDArray[np.intp]
 
 REPLICATES = 500
 CALIBRATION_FOLDS = 5
-SMALL, MID = 0, 1
 # Relative prices of mistral-7b, llama-3.1-8b and nemotron-51b: an assumption.
 MIX_PRICES = (1.0, 2.0, 12.0)
 MIX_QUALITY = 0.97
-
-
-@dataclass(frozen=True)
-class Line:
-    """One recorded pair of models: rows of pairs.parquet, and the head that speaks for the weak one."""
-
-    name: str
-    source: str
-    pair_rank: int
-    head: int
-
-
-LINES = (
-    Line("MMLU, Mixtral to GPT-4", "routellm_mmlu", 0, SMALL),
-    Line("GSM8K, Mixtral to GPT-4", "routellm_gsm8k", 0, SMALL),
-    Line("MMLU-Pro, Mixtral to Gemini Pro", "mmlu_pro", 1, SMALL),
-    Line("MMLU-Pro, Llama 8B to 70B", "mmlu_pro", 0, SMALL),
-    Line("MMLU-Pro, Gemini Flash to Pro", "mmlu_pro", 2, MID),
-    Line("LLMRouter mix, Mistral 7B to Nemotron", "llmrouter_mix", 0, SMALL),
-    Line("LLMRouter mix, Llama 8B to Nemotron", "llmrouter_mix", 1, MID),
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Recorded scores by line, at rows of a dataset."""
-
-    dataset: Dataset
-    table: list[dict[str, Any]]
-
-    @classmethod
-    def load(cls, dataset: Dataset, data: Path) -> Pairs:
-        """Reads pairs.parquet of the public data."""
-        return cls(dataset, pyarrow.parquet.read_table(data / "public" / "pairs.parquet").to_pylist())
-
-    @cached_property
-    def position(self) -> dict[str, int]:
-        """Row of each id."""
-        return {key: i for i, key in enumerate(self.dataset.ids.tolist())}
-
-    def of(self, line: Line) -> list[tuple[int, dict[str, Any]]]:
-        """The line's records, each with its row."""
-        return [
-            (self.position[record["id"]], record)
-            for record in self.table
-            if (record["source"], record["pair_rank"]) == (line.source, line.pair_rank)
-            and record["id"] in self.position
-        ]
-
-    def rows(self, line: Line, scored: Scored, within: npt.NDArray[np.bool_] | None = None) -> PairRows:
-        """The line with what was predicted, of rows that are `within`."""
-        found = [one for one in self.of(line) if within is None or within[one[0]]]
-        at = np.array([row for row, _ in found])
-        weak, strong = (
-            np.array([record[f"{side}_score"] for _, record in found]) for side in ("weak", "strong")
-        )
-        exact = np.isin(weak, (0, 1)) & np.isin(strong, (0, 1))
-        return PairRows(
-            gains=strong - weak,
-            suffices=(strong - weak <= np.where(exact, 0, 0.05)).astype(float),
-            weak=weak,
-            strong=strong,
-            expected_gain=scored.gains[at, line.head],
-            trust=scored.p[at, line.head],
-            texts=np.array([record["prompt"] for _, record in found], object),
-            categories=np.array([record["category"] for _, record in found]),
-            groups=np.array([record["group"] for _, record in found]),
-            weights=np.ones(len(found)),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """What the recipe says of a dataset's rows: (n, scores), (n, heads) probabilities and gains."""
-
-    scores: Floats
-    p: Floats
-    gains: Floats
 
 
 def cross_calibrated(dataset: Dataset, raw: Floats) -> Scored:
@@ -227,8 +160,7 @@ def _calibration(
 
 def three_tiers(pairs: Pairs, scored: Scored) -> TierCurves:
     """Mistral 7B, Llama 8B and Nemotron on the LLMRouter mix, at MIX_PRICES."""
-    first, second = LINES[5], LINES[6]
-    small, mid = pairs.rows(first, scored), pairs.rows(second, scored)
+    small, mid = pairs.rows(MIX, scored), pairs.rows(MIX_MID, scored)
     costs = np.broadcast_to(MIX_PRICES, (len(small), 3)).astype(float)
     rows = CurveRows(
         scores=np.stack([small.weak, mid.weak, small.strong], axis=1),
@@ -245,18 +177,19 @@ def three_tiers(pairs: Pairs, scored: Scored) -> TierCurves:
     return measure_curves(rows, names, quality=MIX_QUALITY, replicates=REPLICATES)
 
 
-def task_f1(dataset: Dataset, scored: Scored, rows: npt.NDArray[np.bool_]) -> float:
+def task_f1(dataset: Dataset, scored: Scored, rows: npt.NDArray[np.bool_]) -> Figure:
     """Macro F1 of the task head over the tasks that these rows have."""
     labels = dataset.tasks[rows]
     said = scored.scores[rows][:, dataset.outputs.tasks].argmax(axis=1)
-    return float(f1_score(labels, said, average="macro", labels=np.unique(labels)))
+    draws = GroupBootstrap(dataset.groups[rows], replicates=REPLICATES)
+    return draws.figure(lambda weights: macro_f1(labels, said, weights))
 
 
 def few_labels(
     dataset: Dataset, vectors: Floats, clusters: Floats, pairs: Pairs, *, labels: int, seeds: Sequence[int]
-) -> list[float]:
+) -> list[Figure]:
     """APGR on the other MMLU rows of fits with so many labels of MMLU and none of any other recorded pair."""
-    line = LINES[0]
+    line = MMLU
     of_line = dataset.sources == line.source
     found = []
     for seed in seeds:
@@ -270,11 +203,17 @@ def few_labels(
         raw = predict(fitted, dataset.readings.take(own), vectors[own], clusters)
         gains[own] = raw[:, dataset.outputs.public_gain]
         rows = pairs.rows(line, Scored(gains, gains, gains), test)
-        found.append(float(apgr(Ranking(rows.expected_gain), rows.gains, rows.weights)))
+        found.append(_apgr(rows))
     return found
 
 
-def abstained(dataset: Dataset, scored: Scored, vectors: Floats, clusters: Floats) -> dict[str, float]:
+def _apgr(rows: PairRows) -> Figure:
+    ranking = Ranking(rows.expected_gain)
+    draws = GroupBootstrap(rows.groups, replicates=REPLICATES)
+    return draws.figure(lambda weights: apgr(ranking, rows.gains, weights))
+
+
+def abstained(dataset: Dataset, scored: Scored, vectors: Floats, clusters: Floats) -> dict[str, Figure]:
     """Share of cross-validated rows outside the thresholds, by part."""
     limits = fit_abstention(dataset, scored.scores, vectors, clusters)
     outside = (
@@ -287,18 +226,24 @@ def abstained(dataset: Dataset, scored: Scored, vectors: Floats, clusters: Float
         "everyday": dataset.everyday,
         "gibberish": dataset.sources == GIBBERISH,
     }
-    return {name: float(outside[rows].mean()) for name, rows in parts.items()}
+    return {name: share(outside[rows], dataset.groups[rows]) for name, rows in parts.items()}
+
+
+def share(rows: npt.NDArray[np.bool_], groups: npt.NDArray[np.str_]) -> Figure:
+    """Share of rows that are true."""
+    return GroupBootstrap(groups, replicates=REPLICATES).mean(rows.astype(float))
 
 
 def families(dataset: Dataset) -> dict[str, tuple[npt.NDArray[np.bool_], tuple[Line, ...]]]:
     """Rows of each family that is left out, whatever source they came by, and the lines to test on."""
     family = family_names(dataset.kinds)
     mmlu = np.isin(family, ["routellm_mmlu", "mmlu_pro"]) | (dataset.kinds == "llmrouter_mix/mmlu")
-    gsm8k = (family == "gsm8k") | np.isin(
-        dataset.kinds, ["llmrouter_mix/gsm8k", "llmrouter_mix/agentverse-mgsm"]
-    )
+    gsm8k = (family == "gsm8k") | (dataset.kinds == "llmrouter_mix/agentverse-mgsm")
+    math = (family == "zeroeval_math_l5") | (dataset.kinds == "llmrouter_mix/math")
     return {
-        "MMLU and MMLU-Pro": (mmlu, (LINES[0], LINES[2], LINES[4])),
-        "GSM8K": (gsm8k, (LINES[1],)),
-        "LLMRouter mix": (family == "llmrouter_mix", (LINES[5], LINES[6])),
+        "MMLU and MMLU-Pro": (mmlu, (MMLU, MMLU_PRO, MMLU_PRO_LLAMA, MMLU_PRO_FLASH)),
+        "GSM8K": (gsm8k, (GSM8K, ZEROEVAL_GSM)),
+        "LLMRouter mix": (dataset.sources == "llmrouter_mix", (MIX, MIX_MID)),
+        "MATH": (math, (ZEROEVAL_MATH,)),
+        "CRUXEval": (family == "zeroeval_crux", (ZEROEVAL_CRUX,)),
     }

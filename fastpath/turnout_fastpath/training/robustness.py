@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from turnout_fastpath.engine import Engine
+from turnout_fastpath.training.evaluation.bootstrap import Figure, GroupBootstrap
 from turnout_fastpath.training.everyday_rows import load_paraphrases
 
 FILE = Path(__file__).parent / "robustness.jsonl"
@@ -93,6 +94,14 @@ def flips(engine: Engine, variants: Sequence[Variant]) -> dict[str, npt.NDArray[
     for one in variants:
         found.setdefault(one.change, []).append((trusted[one.text] >= bar) != (trusted[one.variant] >= bar))
     return {change: np.array(values) for change, values in found.items()}
+
+
+def flip_figures(variants: Sequence[Variant], found: dict[str, npt.NDArray[np.bool_]]) -> dict[str, Figure]:
+    """Share of flips of each change, and of "all" of them; variants of one text stand together."""
+    texts = {change: np.array([one.text for one in variants if one.change == change]) for change in found}
+    figures = {change: GroupBootstrap(texts[change]).mean(own.astype(float)) for change, own in found.items()}
+    every = np.concatenate(list(found.values())).astype(float)
+    return figures | {"all": GroupBootstrap(np.concatenate(list(texts.values()))).mean(every)}
 
 
 def _trust(engine: Engine, text: str) -> float:

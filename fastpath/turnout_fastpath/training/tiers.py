@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from turnout_fastpath.training.labelled_data import LabelledData, Reals
-from turnout_fastpath.training.public_pairs import GRADED_SLACK, HEAD_MODELS
+from turnout_fastpath.training.public_pairs import GRADED_SLACK, HEAD_MODELS, OTHER_MODELS
 
 MIN_TIERS, MAX_TIERS = 2, 8
 DEFAULT_NAMES = ("small", "mid", "frontier")
@@ -20,7 +20,6 @@ PUBLIC_TOP_MODELS = (
     "gemini-1.5-pro-002",
     "gpt-4-1106-preview",
     "gpt-4o-2024-08-06",
-    "gpt3-175b-verifier",
     "llama-3.1-nemotron-51b-instruct",
 )
 
@@ -115,7 +114,8 @@ def tiers_of(
     """
     if not given:
         public = {**HEAD_MODELS, "frontier": PUBLIC_TOP_MODELS}
-        if set(data.models) <= {model for models in public.values() for model in models}:
+        recorded = {model for models in public.values() for model in models}
+        if recorded & set(data.models) and set(data.models) <= recorded | set(OTHER_MODELS):
             inferred = [
                 Tier(name, tuple(m for m in models if m in data.models)) for name, models in public.items()
             ]

@@ -44,6 +44,7 @@ from turnout_fastpath.training.net import NetSettings
 from turnout_fastpath.training.outputs import Outputs
 from turnout_fastpath.training.sample_weights import sample_weights
 from turnout_fastpath.training.stacked import before_of, cross_validated, loosened_abstention, stack_heads
+from turnout_fastpath.training.stages import Stages, no_stages
 from turnout_fastpath.training.static_table import load_table
 from turnout_fastpath.training.supplement import trained_texts
 from turnout_fastpath.training.tiers import Tier, TierLabels, label_tiers
@@ -68,7 +69,7 @@ def train_bundle(
     start: Path | None = None,
     table: Path | None = None,
     report: Report = print,
-    progress: Callable[[int], None] | None = None,
+    stages: Stages = no_stages,
 ) -> TrainResult:
     """Trains, calibrates, verifies and writes a bundle.
 
@@ -79,7 +80,7 @@ def train_bundle(
         start: bundle to start from; None trains fresh.
         table: folder of a table or bundle for fresh training; None means the bundle that ships.
         report: is told what is being done.
-        progress: called with 1 after each row is read.
+        stages: of the work, for a bar.
 
     Raises:
         DataError: the data does not fit the tiers or the bundle, or a tier has too few labels or one class only.
@@ -97,9 +98,9 @@ def train_bundle(
     weights = sample_weights(data)
     with threadpool_limits(SOLVER_THREADS):
         if start is None and len(data) >= FULL_RECIPE_ROWS:
-            return _train_full(data, labels, weights, out, table=table, report=report)
+            return _train_full(data, labels, weights, out, table=table, report=report, stages=stages)
         base, keep = load_bundle(start or table), start is not None
-        return _train_stacked(data, labels, weights, out, base, keep=keep, report=report, progress=progress)
+        return _train_stacked(data, labels, weights, out, base, keep=keep, report=report, stages=stages)
 
 
 def check_labels(data: LabelledData, labels: TierLabels) -> None:
@@ -134,9 +135,9 @@ def _train_stacked(
     *,
     keep: bool,
     report: Report,
-    progress: Callable[[int], None] | None,
+    stages: Stages,
 ) -> TrainResult:
-    scored = score_data(base, data, progress)
+    scored = score_data(base, data, stages("reading requests", len(data)))
     stacked = stack_heads(base, scored, labels, weights, data.groups, keep=keep, report=report)
     outputs, scores = stacked.outputs, cross_validated(stacked, scored)
     starts = [None if of is None else curves_of(base, of) for of in stacked.own_heads]
@@ -172,7 +173,14 @@ def _train_stacked(
 
 
 def _train_full(
-    data: LabelledData, labels: TierLabels, weights: Reals, out: Path, *, table: Path | None, report: Report
+    data: LabelledData,
+    labels: TierLabels,
+    weights: Reals,
+    out: Path,
+    *,
+    table: Path | None,
+    report: Report,
+    stages: Stages,
 ) -> TrainResult:
     shipped = load_bundle()
     static, vocabulary, table_facts = load_table(table or shipped.path)
@@ -183,10 +191,12 @@ def _train_full(
         vocabulary,
         task_names=task_names,
         heads=labels.heads,
+        advance=stages("reading requests", len(corpus) + len(data)),
     )
     report(f"{len(dataset)} rows, {len(corpus)} of them the everyday corpus and gibberish")
     vectors = static.vectors(dataset.readings)
-    learned = learn(dataset, vectors, choose=_decay_chooser(dataset, vectors, report), report=report)
+    chooser = _decay_chooser(dataset, vectors, report, stages)
+    learned = learn(dataset, vectors, choose=chooser, report=report, stages=stages)
     own = np.arange(len(corpus), len(dataset))
     outputs, scores = dataset.outputs, learned.scores[own]
     calibrations = _calibrate(
@@ -299,16 +309,20 @@ def _dataset_rows(data: LabelledData, labels: TierLabels, weights: Reals) -> Ite
         )
 
 
-def _decay_chooser(dataset: Dataset, vectors: Floats, report: Report) -> Callable[[Floats], NetSettings]:
+def _decay_chooser(
+    dataset: Dataset, vectors: Floats, report: Report, stages: Stages
+) -> Callable[[Floats], NetSettings]:
     """Picks the net's weight decay by the held-out loss of one fold."""
 
     def choose(centres: Floats) -> NetSettings:
         losses: dict[NetSettings, float] = {}
+        advance = stages("choosing the weight decay", len(DECAYS))
         for factor in DECAYS:
             settings = replace(SETTINGS, decay=SETTINGS.decay * factor)
             raw = cross_validate(dataset, vectors, centres, settings=settings, only=1)
             losses[settings] = _held_out_loss(dataset, raw)
             report(f"weight decay {settings.decay:g}: held-out loss {losses[settings]:.4f}")
+            advance(1)
         return min(losses, key=lambda settings: losses[settings])
 
     return choose

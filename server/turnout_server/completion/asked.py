@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import ceil
 
-from turnout_fastpath import Decision, Strategy
+from turnout_fastpath import Decision, Request, Strategy
 
 from turnout_server.completion.estimates import BYTES_PER_TOKEN
 from turnout_server.completion.gates.context import GateContext
@@ -43,8 +43,11 @@ class Asked:
         session_id: the conversation; empty: none.
         min_tier: the caller's least tier; empty: none.
         max_tier: the caller's greatest tier; empty: none.
+        allowed_deployments: deployments that may see the request; none: all.
+        allowed_regions: regions that may; none: all.
         mode: what a stream shows before the gates have passed.
         restart_on_cut: whether the caller takes a whole new answer after a cut.
+        request: as the engine read it; None: not at hand, and no features are kept.
     """
 
     chat: ChatRequest = field(repr=False)
@@ -59,8 +62,11 @@ class Asked:
     session_id: str = ""
     min_tier: str = ""
     max_tier: str = ""
+    allowed_deployments: tuple[str, ...] = ()
+    allowed_regions: tuple[str, ...] = ()
     mode: StreamMode = StreamMode.HOLD
     restart_on_cut: bool = False
+    request: Request | None = field(default=None, repr=False)
 
     @property
     def input_tokens(self) -> int:

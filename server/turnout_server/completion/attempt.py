@@ -22,6 +22,10 @@ class Purpose(StrEnum):
     """To compare with an answer; the caller never sees it."""
 
 
+NOT_THE_CALLERS = (Purpose.JUDGE, Purpose.SHADOW)
+"""Calls that no budget of a tenant or a policy counts: they have budgets of their own."""
+
+
 class AttemptResult(StrEnum):
     """What became of an attempt. The value is the name in records and metrics."""
 

@@ -52,6 +52,7 @@ class Attempt:
         result: what became of it; LOST until it has ended.
         error: why it failed; None: it did not.
         fault: the same, in one word; CANCELLED where the caller went away.
+        outrun: whether another attempt had its first token before, so that this one was cancelled.
         rejected_by: the gate that rejected its answer; None: none did.
         tokens: counted or estimated.
         estimated: whether the provider's own count is missing.
@@ -66,6 +67,7 @@ class Attempt:
     result: AttemptResult = AttemptResult.LOST
     error: UpstreamError | None = None
     fault: FaultKind | None = None
+    outrun: bool = False
     rejected_by: Gate | None = None
     first_token_ns: int | None = None
     ended_ns: int = 0
@@ -151,25 +153,39 @@ class AttemptLog:
 
     Attributes:
         now_ns: nanoseconds since the request's arrival.
-        attempts: so far.
+        attempts: so far, to answer.
+        asides: calls that answer nobody and that the answer waited for, such as an inline judge's.
         content_given: whether the caller has seen content that was not taken back.
     """
 
     now_ns: Callable[[], int]
     attempts: list[Attempt] = field(default_factory=list)
     content_given: bool = False
+    asides: list[Attempt] = field(default_factory=list)
+
+    @property
+    def made(self) -> list[Attempt]:
+        """Every call, in the order in which they began."""
+        if not self.asides:
+            return self.attempts
+        return sorted([*self.attempts, *self.asides], key=lambda one: one.started_ns)
+
+    @property
+    def bill(self) -> CostSum:
+        """The sum over every call."""
+        return CostSum.of(attempt.cost for attempt in self.made)
 
     @property
     def cost(self) -> CostSum:
-        """The sum over all attempts."""
+        """The sum over the attempts to answer: what is on the budgets of tenant and policy."""
         return CostSum.of(attempt.cost for attempt in self.attempts)
 
     @property
     def price_versions(self) -> list[str]:
-        """The price versions of the cost, each once, ascending."""
-        return sorted({one.price.version for one in self.attempts if one.price is not None})
+        """The price versions of the bill, each once, ascending."""
+        return sorted({one.price.version for one in self.made if one.price is not None})
 
     @property
     def tokens_total(self) -> int:
-        """Input and output tokens of all attempts."""
+        """Input and output tokens of the attempts to answer."""
         return sum(one.tokens.input_total + one.tokens.output_total for one in self.attempts)

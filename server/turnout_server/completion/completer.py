@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
 from turnout_fastpath import Snapshot, Strategy
 
 from turnout_server.completion.asked import Asked
+from turnout_server.completion.attempt import Purpose
 from turnout_server.completion.attempts import AttemptLog
+from turnout_server.completion.cache_marking import mark_prefixes
 from turnout_server.completion.dispatcher import Answer, Dispatcher, Listener, Run
-from turnout_server.completion.failures import BudgetExhaustedError, CompletionError
 from turnout_server.completion.fleet import Fleet
-from turnout_server.completion.gates.chain import GateChain
-from turnout_server.completion.gates.confidence_fit import Thresholds
+from turnout_server.completion.grading import Grading
+from turnout_server.completion.live_limits import LiveLimits
+from turnout_server.completion.quiet_logprobs import QuietListener, ask_quietly, without_logprobs
 from turnout_server.completion.recording import Recorder
+from turnout_server.completion.sampling import is_drawn
 from turnout_server.completion.strategies.cascade import answer_cascade
+from turnout_server.completion.strategies.ensemble import Ensembles, members_of
 from turnout_server.completion.strategies.single import answer_single
 from turnout_server.providers.protocol import Provider
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.session_affinity import SessionWriter
-from turnout_server.resilience.spend_budget import (
-    MOST_RESERVED_NANO_USD,
-    Budget,
-    Exhausted,
-    Reservation,
-    Scope,
-    ScopeKind,
-    Spending,
-)
-
-# Where neither the caller nor the deployment says how long an answer may be.
-USUAL_OUTPUT_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -42,16 +34,14 @@ class Completed:
     Attributes:
         answer: what is served, and the attempt that gave it.
         strategy: how it was carried out.
-        degraded: True where a tier below the decided one served.
+        degraded: True where a tier below the decided one served, since no other could.
+        follow: to be called once the caller has the answer; None: nothing is asked about it.
     """
 
     answer: Answer
     strategy: Strategy
     degraded: bool
-
-
-class EnsembleUnavailableError(CompletionError):
-    """The caller forces `ensemble`, which this version does not carry out."""
+    follow: Callable[[], None] | None = None
 
 
 class Completer:
@@ -68,7 +58,7 @@ class Completer:
         first_token_s: float,
         inter_token_s: float,
         max_escalations: int,
-        budgets: Mapping[Scope, Budget] | None = None,
+        limits: LiveLimits,
     ) -> None:
         """Puts the parts together.
 
@@ -78,10 +68,10 @@ class Completer:
             clock: of everything.
             random: source of jitter.
             recorder: keeps what was done.
-            first_token_s: most seconds to an attempt's first token.
-            inter_token_s: most seconds between its tokens.
+            first_token_s: most seconds to an attempt's first token, where its deployment does not say.
+            inter_token_s: most seconds between its tokens, where its deployment does not say.
             max_escalations: most steps up of a cascade.
-            budgets: what tenants and policies may spend; None: as much as they like.
+            limits: what bounds completions.
 
         Raises:
             StateError: the state block has no room for the breakers.
@@ -89,34 +79,37 @@ class Completer:
         self.recorder = recorder
         self._clock = clock
         self._random = random
-        self._fleet = Fleet(snapshot, clock, random)
-        self._gates = GateChain()
+        self._first_token_s = first_token_s
+        self._inter_token_s = inter_token_s
+        self._fleet = self._fleet_of(snapshot)
         self._max_escalations = max_escalations
-        self._dispatcher = Dispatcher(
-            providers, clock, random, first_token_s=first_token_s, inter_token_s=inter_token_s
+        self._dispatcher = Dispatcher(providers, clock, random)
+        self.grading = Grading(self._dispatcher, limits.spending, clock, recorder)
+        self._ensembles = Ensembles(
+            self._dispatcher, self.grading.judge, self.grading.lanes, recorder.grading, clock
         )
         self._sessions = SessionWriter(snapshot.state)
-        self._spending = Spending(snapshot.state, budgets or {}, clock)
+        self._limits = limits
 
     def start(self, asked: Asked, snapshot: Snapshot, log: AttemptLog) -> Run:
         """What a request shares over its steps; with another snapshot than before, its deployments are read."""
         if self._fleet.snapshot is not snapshot:
-            self._fleet = Fleet(snapshot, self._clock, self._random)
-        return Run(asked, self._fleet, log, asked.chat)
+            self._fleet = self._fleet_of(snapshot)
+        policy = asked.decision.policy
+        asked = self._fleet.rules[policy].gates.add_to(asked)
+        return Run(asked, self._fleet, log, mark_prefixes(asked.chat, self._fleet.caching(policy)))
 
-    def strategy_of(self, asked: Asked) -> Strategy:
-        """How a request is carried out: `ensemble`, where a policy decides it, as `cascade`; its reason is logged once.
-
-        Raises:
-            EnsembleUnavailableError: the caller forces it.
-        """
-        wanted = asked.strategy or asked.decision.strategy
-        if wanted is Strategy.ENSEMBLE:
-            if asked.strategy is not None:
-                raise EnsembleUnavailableError("ensemble is not carried out by this version")
-            self.recorder.note_ensemble_replaced(asked.decision.policy)
-            return Strategy.CASCADE
-        return Strategy(wanted)
+    def strategy_of(self, run: Run) -> Strategy:
+        """How a request is carried out: as decided or forced; of the ensembles that a policy decides, its share."""
+        asked = run.asked
+        wanted = Strategy(asked.strategy or asked.decision.strategy)
+        if wanted is not Strategy.ENSEMBLE:
+            return wanted
+        rules = run.fleet.rules[asked.decision.policy].ensemble
+        drawn = asked.strategy is not None or is_drawn(
+            asked.decision.decision_id, Purpose.ENSEMBLE, rules.share
+        )
+        return wanted if drawn and len(members_of(run, rules)) > 1 else rules.otherwise
 
     async def complete(self, run: Run, strategy: Strategy, listener: Listener | None = None) -> Completed:
         """Answers one request. Cancelling aborts every upstream call at once, and is accounted.
@@ -125,56 +118,43 @@ class Completer:
             CompletionError: there is no whole answer.
         """
         asked = run.asked
-        reservation = self._reserve(run)
+        self._limits.admit(run)
         completed: Completed | None = None
         try:
-            if strategy is Strategy.CASCADE:
-                answer = await answer_cascade(
-                    self._dispatcher, run, listener, self._gates_of(asked), self._max_escalations
-                )
-            else:
-                answer = await answer_single(self._dispatcher, run, listener)
+            answer = await self._answer(run, strategy, listener)
             decided = run.fleet.tiers.index(asked.decision.tier)
-            degraded = answer.attempt.deployment.rank < decided
-            completed = Completed(answer, strategy, degraded)
+            degraded = strategy is not Strategy.ENSEMBLE and answer.attempt.deployment.rank < decided
+            completed = Completed(answer, strategy, degraded, self.grading.follow(run, strategy, answer))
             self._note_session(run, answer)
             return completed
         finally:
             # Not awaited: what was spent is accounted though the caller is gone.
-            self._spending.settle(reservation, run.log.cost.total.cost_nano, run.log.tokens_total)
+            run.access.close()
             self.recorder.record(run, strategy, completed)
 
-    def _gates_of(self, asked: Asked) -> GateChain:
-        if not asked.skip and asked.min_confidence is None:
-            return self._gates
-        thresholds = None if asked.min_confidence is None else Thresholds(default=asked.min_confidence)
-        return GateChain(thresholds=thresholds, without=asked.skip)
+    async def _answer(self, run: Run, strategy: Strategy, listener: Listener | None) -> Answer:
+        if strategy is Strategy.SINGLE:
+            return await answer_single(self._dispatcher, run, listener)
+        rules = run.fleet.rules[run.asked.decision.policy]
+        gates = rules.gates.chain_for(run.asked)
+        quiet = ask_quietly(run, rules, strategy)
+        seen = QuietListener(listener) if quiet and listener is not None else listener
+        if strategy is Strategy.ENSEMBLE:
+            members = members_of(run, rules.ensemble)
+            answer = await self._ensembles.answer(run, seen, gates, members)
+        else:
+            judge = self.grading.gate(run)
+            answer = await answer_cascade(self._dispatcher, run, seen, gates, self._max_escalations, judge)
+        return without_logprobs(answer) if quiet else answer
 
-    def _reserve(self, run: Run) -> Reservation:
-        """Reserves what the first attempt may cost in the budgets of the tenant and the policy.
-
-        Raises:
-            BudgetExhaustedError: that is not left.
-        """
-        asked = run.asked
-        deployment = run.fleet[asked.decision.deployment]
-        output_tokens = asked.chat.max_output_tokens or min(
-            deployment.target.max_output_tokens or USUAL_OUTPUT_TOKENS, USUAL_OUTPUT_TOKENS
+    def _fleet_of(self, snapshot: Snapshot) -> Fleet:
+        return Fleet(
+            snapshot,
+            self._clock,
+            self._random,
+            first_token_s=self._first_token_s,
+            inter_token_s=self._inter_token_s,
         )
-        price = run.fleet.price(deployment)
-        rates = None if price is None else price.rates(run.input_tokens)
-        nano = 0
-        if rates is not None:
-            nano = -(-(run.input_tokens * rates.input + output_tokens * rates.output) // 1_000_000)
-        scopes = [Scope(ScopeKind.POLICY, asked.decision.policy)]
-        if asked.tenant:
-            scopes.append(Scope(ScopeKind.TENANT, asked.tenant))
-        held = self._spending.reserve(
-            scopes, min(nano, MOST_RESERVED_NANO_USD), run.input_tokens + output_tokens
-        )
-        if isinstance(held, Exhausted):
-            raise BudgetExhaustedError(held)
-        return held
 
     def _note_session(self, run: Run, answer: Answer) -> None:
         asked = run.asked

@@ -1,10 +1,11 @@
-"""Token counts of calls that were aborted before the provider counted them."""
+"""Estimates: what a call may cost, and token counts of calls that were aborted before the provider counted them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from math import ceil
 
+from turnout_server.completion.cost import ModelPrice
 from turnout_server.completion.tokens import TokenCounts
 
 # Bytes of UTF-8 a token, at the low end for prose (about 4 in English, 3 and fewer elsewhere): an estimate of money
@@ -37,3 +38,11 @@ def estimate_aborted(
         output_text=max(counted.output_text, ceil(text_bytes / BYTES_PER_TOKEN)),
         output_reasoning=max(counted.output_reasoning, ceil(reasoning_bytes / BYTES_PER_TOKEN)),
     )
+
+
+def estimate_cost(price: ModelPrice | None, input_tokens: int, output_tokens: int) -> int:
+    """What a call may cost in nano-dollars, rounded up, before it is made; 0 without a price."""
+    rates = None if price is None else price.rates(input_tokens)
+    if rates is None:
+        return 0
+    return -(-(input_tokens * rates.input + output_tokens * rates.output) // 1_000_000)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from turnout_fastpath import Decision, Strategy
+from turnout_fastpath import Strategy
 
 from turnout_server.completion.attempt import AttemptResult, Purpose
 from turnout_server.completion.attempts import Attempt
+from turnout_server.completion.grading_records import GradingRecorder
 from turnout_server.observability.logs import get_logger
 from turnout_server.observability.metrics import (
     ATTEMPTS,
@@ -21,7 +22,10 @@ from turnout_server.observability.metrics import (
     UNPRICED,
     Metrics,
 )
-from turnout_server.quality.store.records import AttemptRecord, CostRecord, DecisionRecord, GateRecord
+from turnout_server.providers.chat import ChatRequest, Role
+from turnout_server.providers.faults import FaultKind
+from turnout_server.quality.route_recorder import InputsReader, decision_record, kept_of
+from turnout_server.quality.store.records import AttemptRecord, CostRecord, GateRecord
 from turnout_server.quality.store.store import OutcomeStore
 
 if TYPE_CHECKING:
@@ -29,10 +33,16 @@ if TYPE_CHECKING:
     from turnout_server.completion.dispatcher import Run
 
 NOT_SERVED = "none"
+# Faults that are logged as errors: an account that is used up, a deployment that is set up wrongly.
+FOR_THE_OPERATOR = frozenset({FaultKind.QUOTA_EXHAUSTED, FaultKind.CONFIGURATION})
 
 
 class Recorder:
-    """Counts and stores; nothing that it does waits."""
+    """Counts and stores; nothing that it does waits.
+
+    Attributes:
+        grading: the same, of judges, shadows and ensembles.
+    """
 
     def __init__(
         self, metrics: Metrics, store: OutcomeStore | None, clock: Callable[[], float] = time.time
@@ -47,7 +57,8 @@ class Recorder:
         self._metrics = metrics
         self._store = store
         self._clock = clock
-        self._ensembles_told: set[str] = set()
+        self._inputs = InputsReader()
+        self.grading = GradingRecorder(metrics, store, clock)
 
     def record(self, run: Run, strategy: Strategy, completed: Completed | None) -> None:
         """A request has ended; without `completed`, without a whole answer."""
@@ -55,25 +66,29 @@ class Recorder:
         how = strategy.name.lower()
         served = NOT_SERVED if completed is None else completed.answer.attempt.deployment.tier
         status = "failed"
+        ended = [one for one in run.log.made if not one.outrun]
         if completed is not None:
             status = "degraded" if completed.degraded else "served"
-        elif attempts and attempts[-1].result is AttemptResult.CANCELLED:
+        elif ended and ended[-1].result is AttemptResult.CANCELLED:
             status = "cancelled"
         self._metrics.count(COMPLETIONS, decision.tier, served, how, status).add()
         if any(one.purpose is Purpose.ESCALATE for one in attempts):
             self._metrics.count(ESCALATIONS, decision.tier).add()
         if completed is not None:
             self._count_failover(completed.answer.attempt, attempts)
-        for attempt in attempts:
+            self.grading.finished(run)
+        for attempt in run.log.made:
             self._count(attempt)
         if self._store is not None:
-            self._store_all(self._store, run, how)
+            self._store_decision(self._store, run, how, completed)
+            self._store_attempts(self._store, run, run.log.made)
 
-    def note_ensemble_replaced(self, policy: str) -> None:
-        """A policy decides `ensemble`, and `cascade` is carried out in its place."""
-        if policy not in self._ensembles_told:
-            self._ensembles_told.add(policy)
-            get_logger().warning("ensemble_replaced", policy=policy, by="cascade", reason="not implemented")
+    def record_asides(self, run: Run, made: Sequence[Attempt]) -> None:
+        """Calls about a request that has been recorded have ended."""
+        for attempt in made:
+            self._count(attempt)
+        if self._store is not None:
+            self._store_attempts(self._store, run, made)
 
     def _count_failover(self, served: Attempt, attempts: list[Attempt]) -> None:
         """Served by another deployment of the same tier after a fault."""
@@ -90,6 +105,8 @@ class Recorder:
         name = attempt.deployment.target.name
         fault = "" if attempt.fault is None else str(attempt.fault)
         self._metrics.count(ATTEMPTS, name, attempt.purpose, attempt.result, fault).add()
+        if attempt.fault in FOR_THE_OPERATOR:
+            self._alert(attempt)
         cost = attempt.cost
         self._metrics.count(COST_NANO, name, attempt.purpose, attempt.result).value += cost.cost_nano or 0
         if not cost.complete:
@@ -97,11 +114,41 @@ class Recorder:
         for verdict in attempt.verdicts:
             self._metrics.count(GATES, verdict.gate, verdict.verdict, verdict.reason).add()
 
-    def _store_all(self, store: OutcomeStore, run: Run, strategy: str) -> None:
+    def _store_decision(
+        self, store: OutcomeStore, run: Run, strategy: str, completed: Completed | None
+    ) -> None:
+        asked, snapshot = run.asked, run.fleet.snapshot
+        keeps_text, keeps_features = kept_of(snapshot, asked.decision.policy)
+        features, revision = None, ""
+        if keeps_features and asked.request is not None:
+            features, revision = self._inputs.read(snapshot, asked.request)
+        record = decision_record(
+            asked.decision,
+            int(self._clock() * 1000),
+            asked.tenant,
+            strategy=strategy,
+            features=features,
+            inputs_revision=revision,
+            prompt=_last_question(asked.chat) if keeps_text else None,
+            answer=completed.answer.response.text if keeps_text and completed is not None else None,
+        )
+        store.record_decision(record)
+
+    def _alert(self, attempt: Attempt) -> None:
+        """The deployment's breaker, or its account's, is open for minutes now: nothing mends it but the operator."""
+        error = attempt.error
+        get_logger().error(
+            "upstream_needs_operator",
+            deployment=attempt.deployment.target.name,
+            fault=attempt.fault,
+            http_status=None if error is None else error.http_status,
+            native_code="" if error is None else error.native_code,
+        )
+
+    def _store_attempts(self, store: OutcomeStore, run: Run, attempts: Sequence[Attempt]) -> None:
         asked, decision = run.asked, run.asked.decision
         now_ms = int(self._clock() * 1000)
-        store.record_decision(_decision_record(decision, now_ms, asked.tenant, strategy))
-        for attempt in run.log.attempts:
+        for attempt in attempts:
             store.record_attempt(_attempt_record(decision.decision_id, attempt))
             cost = CostRecord(
                 attempt_id=attempt.attempt_id,
@@ -120,24 +167,9 @@ class Recorder:
                 store.record_gates(gates)
 
 
-def _decision_record(decision: Decision, now_ms: int, tenant: str, strategy: str) -> DecisionRecord:
-    return DecisionRecord(
-        decision_id=decision.decision_id,
-        at_ms=now_ms,
-        policy=decision.policy,
-        tier=decision.tier,
-        status=decision.status.name.lower(),
-        deployment=decision.deployment,
-        tenant=tenant,
-        task=decision.task or "",
-        strategy=strategy,
-        propensity=decision.propensity,
-        tokens_total=decision.tokens_total,
-        p_sufficient={c.tier: c.p_sufficient for c in decision.candidates if c.p_sufficient is not None},
-        policy_revision=decision.policy_revision,
-        bundle_revision=decision.bundle_revision,
-        features_revision=decision.features_revision,
-    )
+def _last_question(chat: ChatRequest) -> str | None:
+    """The text of the last user turn."""
+    return next((turn.text for turn in reversed(chat.messages) if turn.role is Role.USER), None)
 
 
 def _attempt_record(decision_id: str, attempt: Attempt) -> AttemptRecord:

@@ -7,7 +7,6 @@ from turnout.v1.error_reason_pb2 import ErrorReason
 from turnout.v1.routing_pb2 import RouteResponse
 
 from turnout_server.completion.attempts import Attempt, AttemptLog
-from turnout_server.completion.completer import EnsembleUnavailableError
 from turnout_server.completion.failures import (
     AnswerCutError,
     BudgetExhaustedError,
@@ -25,10 +24,10 @@ from turnout_server.providers.faults import FaultKind
 from turnout_server.resilience.spend_budget import BudgetKind
 
 _UNITS = {
-    BudgetKind.SPEND_DAY: ("nano_usd", 86_400),
-    BudgetKind.SPEND_MONTH: ("nano_usd", 31 * 86_400),
-    BudgetKind.TOKENS_MINUTE: ("tokens", 60),
-    BudgetKind.REQUESTS_MINUTE: ("requests", 60),
+    BudgetKind.SPEND_DAY: "nano_usd",
+    BudgetKind.SPEND_MONTH: "nano_usd",
+    BudgetKind.TOKENS_MINUTE: "tokens",
+    BudgetKind.REQUESTS_MINUTE: "requests",
 }
 
 
@@ -95,7 +94,7 @@ def _describe_own(error: Exception) -> Failure:
     """What this service itself has against the request."""
     match error:
         case BudgetExhaustedError(exhausted=exhausted):
-            unit, window_s = _UNITS[exhausted.kind]
+            unit = _UNITS[exhausted.kind]
             return Failure(
                 ErrorReason.ERROR_REASON_BUDGET_EXHAUSTED,
                 f"the {exhausted.kind} budget of {exhausted.limit} {unit} does not hold the request's estimate",
@@ -103,12 +102,11 @@ def _describe_own(error: Exception) -> Failure:
                     "budget": f"{exhausted.scope.kind} {exhausted.kind}",
                     "unit": unit,
                     "limit": str(exhausted.limit),
-                    "window_s": str(window_s),
+                    "left": str(exhausted.left),
+                    "window_s": str(exhausted.window_s),
                 },
                 retry_after_s=exhausted.retry_after_s,
             )
-        case EnsembleUnavailableError():
-            return _invalid("strategy", "STRATEGY_ENSEMBLE", "STRATEGY_SINGLE or STRATEGY_CASCADE")
         case IdempotencyConflictError():
             return Failure(
                 ErrorReason.ERROR_REASON_IDEMPOTENCY_CONFLICT,
@@ -151,13 +149,4 @@ def _describe_fault(error: RequestAtFaultError, details: tuple[Message, ...]) ->
         field,
         told,
         details=details,
-    )
-
-
-def _invalid(field: str, value: str, limit: str) -> Failure:
-    return Failure(
-        ErrorReason.ERROR_REASON_INVALID_FIELD,
-        f"{field}: {value} breaks the limit: {limit}",
-        field,
-        {"field": field, "value": value, "limit": limit},
     )

@@ -28,7 +28,7 @@ from turnout_fastpath import Reason, RouteError, Strategy
 
 from turnout_server.completion.asked import Asked, StreamMode
 from turnout_server.completion.attempts import AttemptLog
-from turnout_server.completion.completer import Completer
+from turnout_server.completion.completer import Completed, Completer
 from turnout_server.completion.dispatcher import Run
 from turnout_server.completion.gates.verdict import Gate
 from turnout_server.completion.idempotency import Idempotency
@@ -181,6 +181,7 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         one = await self._decide(message, received, context, StreamMode.HOLD, restart_on_cut=True)
         carried.append(one)
         completed = await self._completer.complete(one.run, one.strategy)
+        _follow(completed, context)
         return write_completed(completed, one.run.log, one.decision, in_stream=False)
 
     async def _complete_stream(
@@ -202,6 +203,7 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         await context.write(CompleteStreamResponse(started=started))
         carried.append(one)
         completed = await self._completer.complete(one.run, one.strategy, _Writer(context))
+        _follow(completed, context)
         finished = write_completed(completed, one.run.log, one.decision, in_stream=True)
         await context.write(CompleteStreamResponse(finished=finished))
 
@@ -228,8 +230,8 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         asked, response = await asyncio.to_thread(read) if isinstance(received, Bulky) else read()
         self._router.count(asked.decision)
         log = AttemptLog(lambda: perf_counter_ns() - began_ns)
-        strategy = self._completer.strategy_of(asked)
-        return _Carried(self._completer.start(asked, snapshot, log), strategy, response)
+        run = self._completer.start(asked, snapshot, log)
+        return _Carried(run, self._completer.strategy_of(run), response)
 
     def _read(
         self,
@@ -250,6 +252,7 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         asked = Asked(
             chat=chat,
             decision=decision,
+            request=request,
             chain_of=lambda tier: self._chain_of(route, tier),
             deadline=deadline,
             gates=context,
@@ -260,6 +263,8 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             session_id=message.caller.session_id,
             min_tier=message.constraints.min_tier,
             max_tier=message.constraints.max_tier,
+            allowed_deployments=tuple(message.constraints.allowed_deployments),
+            allowed_regions=tuple(message.constraints.allowed_regions),
             mode=mode,
             restart_on_cut=restart_on_cut,
         )
@@ -344,6 +349,13 @@ class _Writer:
         if fault is not None:
             event.fault = FAULTS[fault]
         await self._context.write(CompleteStreamResponse(restarted=event))
+
+
+def _follow(completed: Completed, context: Context) -> None:
+    """Has the answer judged and shadowed once the call is over, whoever ended it."""
+    follow = completed.follow
+    if follow is not None:
+        context.add_done_callback(lambda _: follow())  # type: ignore[arg-type]
 
 
 def _open(received: Any) -> Any:

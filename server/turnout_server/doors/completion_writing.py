@@ -65,11 +65,11 @@ def write_completed(
         deployment=served.deployment.target.name,
         model_version=answer.model_version,
         degraded=completed.degraded,
-        attempts=[_attempt(attempt) for attempt in log.attempts],
+        attempts=[_attempt(attempt) for attempt in log.made],
         ignored_fields=answer.ignored,
         duration_ns=log.now_ns(),
     )
-    for place, attempt in enumerate(log.attempts):
+    for place, attempt in enumerate(log.made):
         for said in attempt.verdicts:
             verdict = response.gates.add(
                 gate=GATES[said.gate],
@@ -94,7 +94,7 @@ def write_failure(
         failure.tokens.CopyFrom(_tokens(cut.tokens))
         failure.partial_text = shorten(partial_text, MAX_PARTIAL_BYTES)
         failure.partial_text_shortened = failure.partial_text != partial_text
-    attempts = log.attempts[-MAX_STATUS_ATTEMPTS:] if in_status else log.attempts
+    attempts = log.made[-MAX_STATUS_ATTEMPTS:] if in_status else log.made
     for attempt in attempts:
         written = _attempt(attempt)
         if in_status:
@@ -207,7 +207,7 @@ def _attempt_cost(cost: AttemptCost) -> completion_pb2.Cost:
 
 
 def _cost(log: AttemptLog) -> completion_pb2.Cost:
-    total = log.cost.total
+    total = log.bill.total
     return completion_pb2.Cost(
         nano_usd=total.known_nano,
         complete=total.complete,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from time import perf_counter
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
+from turnout.v1.chat_pb2 import ROLE_USER
 from turnout.v1.routing_pb2 import (
     RouteBatchRequest,
     RouteRequest,
@@ -50,11 +51,22 @@ class Deadline:
         return None if self._at is None else self._at - perf_counter()
 
 
+class RecordsRoutes(Protocol):
+    """Whoever stores decisions. Any thread may call it; it neither raises nor waits."""
+
+    def count(self, decision: Decision) -> bool:
+        """Counts a decision; True: its detail is to be kept too."""
+
+    def keep(self, decision: Decision, request: Request, tenant: str, question: str) -> None:
+        """Keeps the detail; of the last user turn, `question`, only if the policy says so."""
+
+
 class Judged(NamedTuple):
-    """A decision and the message that it is for."""
+    """A decision, and the message that it is for, as it came and as it was read."""
 
     decision: Decision
     message: RouteRequest
+    request: Request
 
 
 class JudgedItem(NamedTuple):
@@ -71,9 +83,16 @@ class ItemDecider:
     """
 
     def __init__(
-        self, router: Router, metrics: Metrics, log: DecisionLog, *, max_text_bytes: int = MAX_TEXT_BYTES
+        self,
+        router: Router,
+        metrics: Metrics,
+        log: DecisionLog,
+        *,
+        max_text_bytes: int = MAX_TEXT_BYTES,
+        recorder: RecordsRoutes | None = None,
     ) -> None:
-        """Decides by `router`; a request holds at most `max_text_bytes` of text, UTF-8."""
+        """Decides by `router`; a request holds at most `max_text_bytes` of text, UTF-8; `recorder` stores, if it is there."""
+        self._recorder = recorder
         self._router = router
         self._metrics = metrics
         self._log = log
@@ -96,15 +115,20 @@ class ItemDecider:
         if remaining_s is None or not self._router.may_be_short_of_time(remaining_s):
             request = compiled.read_request(data, self._max_text_bytes)
             if request is not None:
-                return self._writer.write(self._router.decide(request))
+                decision = self._router.decide(request)
+                if self._recorder is not None and self._recorder.count(decision):
+                    self._keep(decision, request, parse_request(data))
+                return self._writer.write(decision)
         message = parse_request(data)
         request = self._read(message, remaining_s)
-        return write_response(self._router.decide(request), RouteResponse()).SerializeToString()
+        decision = self._router.decide(request)
+        self._record(decision, request, message)
+        return write_response(decision, RouteResponse()).SerializeToString()
 
     def judge(self, message: RouteRequest, deadline: Deadline) -> Judged:
         """A decision that is not counted yet; raises as `decide` does."""
         request = self._read(message, deadline.remaining_s())
-        return Judged(self._router.decide_uncounted(request), message)
+        return Judged(self._router.decide_uncounted(request), message, request)
 
     def judge_all(self, messages: Iterable[Received], deadline: Deadline) -> list[Judged | Failure]:
         """Decisions, or why there is none, in order; a passed deadline ends all.
@@ -154,6 +178,7 @@ class ItemDecider:
     def write(self, judged: Judged, response: RouteResponse) -> RouteResponse:
         """Counts a decision, fills an empty response with it, and logs it if it is drawn."""
         self._router.count(judged.decision)
+        self._record(judged.decision, judged.request, judged.message)
         write_response(judged.decision, response)
         if self._log.draws():
             self._log.write(judged.decision, _texts(judged.message))
@@ -189,7 +214,16 @@ class ItemDecider:
         ):
             stage.observe(seconds)
         self._log.write(decision, _texts(message))
+        self._record(decision, request, message)
         return response
+
+    def _record(self, decision: Decision, request: Request, message: RouteRequest) -> None:
+        if self._recorder is not None and self._recorder.count(decision):
+            self._keep(decision, request, message)
+
+    def _keep(self, decision: Decision, request: Request, message: RouteRequest) -> None:
+        assert self._recorder is not None
+        self._recorder.keep(decision, request, message.caller.tenant, _last_question(message))
 
 
 def read_batch(message: ReceivedBatch, limit: int) -> list[Received]:
@@ -241,3 +275,11 @@ def _texts(message: RouteRequest) -> Iterator[str]:
         yield turn.content
         for part in turn.parts:
             yield part.text
+
+
+def _last_question(message: RouteRequest) -> str:
+    """The text of the last user turn; empty: there is none."""
+    for turn in reversed(message.messages):
+        if turn.role == ROLE_USER:
+            return turn.content or "\n".join(part.text for part in turn.parts if part.text)
+    return message.prompt

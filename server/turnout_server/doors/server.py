@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -15,9 +15,8 @@ from turnout_server.completion.completer import Completer
 from turnout_server.doors.admission import Admission
 from turnout_server.doors.completion_servicer import SERVICE as COMPLETION_SERVICE
 from turnout_server.doors.completion_servicer import CompletionDoor
-from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.health import HealthDoor
-from turnout_server.doors.items import ItemDecider
+from turnout_server.doors.items import ItemDecider, RecordsRoutes
 from turnout_server.doors.routing_servicer import SERVICE, RoutingDoor
 from turnout_server.lifecycle import StartError
 from turnout_server.observability.decision_log import DecisionLog
@@ -26,6 +25,9 @@ from turnout_server.ports import check_free
 from turnout_server.resilience.clock import SystemClock
 from turnout_server.routing import Router
 from turnout_server.settings import Settings
+
+if TYPE_CHECKING:
+    from turnout_server.doors.ext_proc.outcomes import Outcomes
 
 # Idle connections are asked after this long whether they live: NATs and load balancers forget silently.
 KEEPALIVE_MS = 60_000
@@ -52,6 +54,7 @@ class MainPort:
         metrics: Metrics,
         *,
         completer: Completer | None = None,
+        recorder: RecordsRoutes | None = None,
         ext_proc: Outcomes | None = None,
         shares_port: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -63,6 +66,7 @@ class MainPort:
             router: what decides.
             metrics: what counts.
             completer: what carries decisions out; None: only decisions are served.
+            recorder: what stores decisions of `Route`; None: nothing does.
             ext_proc: where Envoy's outcomes go; None: no Envoy is served.
             shares_port: whether other processes listen on the same port.
             sleep: waits out the drain's grace, in seconds.
@@ -76,7 +80,7 @@ class MainPort:
         self._router = router
         self._server = grpc.aio.server(options=_options(settings, shares_port))
         log = DecisionLog(settings.log_sample)
-        decider = ItemDecider(router, metrics, log, max_text_bytes=settings.max_text_bytes)
+        decider = ItemDecider(router, metrics, log, max_text_bytes=settings.max_text_bytes, recorder=recorder)
         door = RoutingDoor(decider, metrics, self.admission, max_batch=settings.max_batch)
         self._server.add_generic_rpc_handlers((door,))
         if completer is not None:

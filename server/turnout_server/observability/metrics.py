@@ -178,8 +178,110 @@ UNPRICED = Family(
     "turnout_unpriced_attempts", "Upstream calls of whose cost some part is not known.", ("deployment",)
 )
 GATES = Family("turnout_gates", "What gates said of answers.", ("gate", "verdict", "reason"))
+GATE_ESCALATIONS = Family(
+    "turnout_gate_escalations",
+    "Answers that a higher tier's replaced, by their tier and the gate that rejected them.",
+    ("tier", "gate"),
+)
+FAST_TIER = Family(
+    "turnout_fast_tier_completions",
+    "Completions decided to the lowest tier that their policy permits, whose answer was kept or replaced for a gate's "
+    "sake. Replaced divided by all: the fallback rate.",
+    ("policy", "outcome"),
+)
+JUDGED = Family(
+    "turnout_judged",
+    "Answers that a judge graded after the gates had accepted them: sufficient or insufficient.",
+    ("tier", "mode", "verdict"),
+)
+JUDGE_DISAGREEMENTS = Family(
+    "turnout_judge_disagreements",
+    "Verdicts of a judge against what else is known: gates accepted what it finds insufficient, or its own verdict on "
+    "two answers changed with their order.",
+    ("with",),
+)
+JUDGE_NO_VERDICTS = Family(
+    "turnout_judge_no_verdicts", "Times that a judge was to be asked and there is no verdict.", ("cause",)
+)
+ASIDES_LOST = Family(
+    "turnout_asides_lost",
+    "Judge and shadow work that was drawn and not done, by what it was for.",
+    ("purpose", "cause"),
+)
+SHADOW_AGREEMENTS = Family(
+    "turnout_shadow_agreements",
+    "Served answers beside their shadows': exact, structural or none.",
+    ("tier", "shadow_tier", "agreement"),
+)
+SHADOW_PREFERENCES = Family(
+    "turnout_shadow_preferences",
+    "Which of a served answer and its shadow's a judge prefers, asked in both orders: served, shadow or neither.",
+    ("tier", "shadow_tier", "preferred"),
+)
+ENSEMBLES = Family(
+    "turnout_ensembles",
+    "Ensembles by what picked, and the tier whose answer was picked.",
+    ("chooser", "tier"),
+)
 COMPLETIONS_IN_FLIGHT = Family(
     "turnout_completions_in_flight", "Completions that are admitted and not yet answered.", is_gauge=True
+)
+STORE_ROWS = Family(
+    "turnout_store_rows",
+    "Rows of the outcome store by table: written, dropped since the queue was full, or rejected as they cannot be stored.",
+    ("table", "result"),
+)
+STORE_COSTS = Family(
+    "turnout_store_costs",
+    "Costs that did not go their way: lost for good, refused by the database and set aside, or recovered of a process "
+    "that ended.",
+    ("result",),
+)
+STORE_FAILURES = Family(
+    "turnout_store_failures", "Batches of the outcome store that could not be written and are tried again."
+)
+STORE_REFUSED_FILES = Family(
+    "turnout_store_refused_files",
+    "Files of costs that the database refused, and damaged journals, that wait for `turnout store reread`; above 0 is an "
+    "alarm. Processes with one store add up.",
+    is_gauge=True,
+)
+STORE_DROPPED_IN_RING = Family(
+    "turnout_store_ring_dropped",
+    "Decisions of the decision port whose detail found its ring full; their counts are kept.",
+)
+BUDGET_REFUSALS = Family(
+    "turnout_budget_refusals",
+    "Calls that were not made because a budget did not hold their estimate, by whose budget (of a tenant that the "
+    "policy does not name: empty) and which part of it.",
+    ("scope", "name", "budget"),
+)
+BUDGET_LEFT = Family(
+    "turnout_budget_left_nano_usd",
+    "What is neither spent nor reserved of the budgets that the policy names, in nano-dollars.",
+    ("scope", "name", "budget"),
+    is_gauge=True,
+)
+BUDGET_LIMIT = Family(
+    "turnout_budget_limit_nano_usd",
+    "The limits of the budgets that the policy names, in nano-dollars.",
+    ("scope", "name", "budget"),
+    is_gauge=True,
+)
+LIMIT_REFUSALS = Family(
+    "turnout_provider_limit_refusals",
+    "Times that a deployment was passed over, or waited for, because it or its account was at a limit.",
+    ("scope", "limit"),
+)
+WITHOUT_ROOM = Family(
+    "turnout_limits_without_room",
+    "Requests for whose budget (refused) or rate (let through) the state block has no room.",
+    ("kind",),
+)
+SHARED_EXCHANGES = Family(
+    "turnout_shared_limits_exchanges",
+    "Exchanges of budgets with other machines: done, or failed (the server away, slow, or left alone since).",
+    ("result",),
 )
 FAMILIES = (
     STARTED,
@@ -209,7 +311,27 @@ FAMILIES = (
     COST_NANO,
     UNPRICED,
     GATES,
+    GATE_ESCALATIONS,
+    FAST_TIER,
+    JUDGED,
+    JUDGE_DISAGREEMENTS,
+    JUDGE_NO_VERDICTS,
+    ASIDES_LOST,
+    SHADOW_AGREEMENTS,
+    SHADOW_PREFERENCES,
+    ENSEMBLES,
     COMPLETIONS_IN_FLIGHT,
+    STORE_ROWS,
+    STORE_COSTS,
+    STORE_FAILURES,
+    STORE_REFUSED_FILES,
+    STORE_DROPPED_IN_RING,
+    BUDGET_REFUSALS,
+    BUDGET_LEFT,
+    BUDGET_LIMIT,
+    LIMIT_REFUSALS,
+    WITHOUT_ROOM,
+    SHARED_EXCHANGES,
 )
 
 
@@ -274,7 +396,7 @@ class Metrics:
         self._pending: list[Decision] = []
         self._counts: dict[tuple[Family, Labels], Count] = {}
         self._timings: dict[tuple[Family, Labels], Timing] = {}
-        self._gauges: dict[Family, Callable[[], tuple[Labels, float]]] = {}
+        self._watched: dict[Family, Callable[[], Iterable[tuple[Labels, float]]]] = {}
         self._decision = self.timing(DECISION)
         # By the number of the status or kind: hashing an enumeration's member is a Python call.
         self._outcomes: dict[tuple[str, str], list[tuple[Count, Count] | None]] = {}
@@ -294,7 +416,11 @@ class Metrics:
 
     def watch(self, gauge: Family, read: Callable[[], tuple[Labels, float]]) -> None:
         """Reads a gauge's labels and value whenever the metrics are asked for."""
-        self._gauges[gauge] = read
+        self._watched[gauge] = lambda: (read(),)
+
+    def watch_each(self, family: Family, read: Callable[[], Iterable[tuple[Labels, float]]]) -> None:
+        """Reads all labels and values of a gauge, or of a sum that is kept elsewhere, whenever they are asked for."""
+        self._watched[family] = read
 
     def count_decision(self, decision: Decision) -> None:
         """Counts a decision, its reasons and its time."""
@@ -333,9 +459,8 @@ class Metrics:
             (family.name, labels, [*timing.counts, timing.total])
             for (family, labels), timing in list(self._timings.items())
         ]
-        for gauge, read in self._gauges.items():
-            labels, value = read()
-            values.append((gauge.name, labels, [value]))
+        for family, read in self._watched.items():
+            values += [(family.name, labels, [value]) for labels, value in read()]
         return Sums(values)
 
     def _learn_outcome(self, decision: Decision) -> tuple[Count, Count]:

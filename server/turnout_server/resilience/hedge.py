@@ -2,22 +2,18 @@
 
 The rule: when a call has no first token after the time within which 95 in 100 calls of the deployment had theirs, the
 same request is sent to an equivalent deployment too. Whichever has its first token first, serves; the other is
-cancelled at once, and what it has cost is billed. Nothing is hedged before 20 first tokens were seen, nor beyond 5% of
-the requests and one, nor when the second call could not finish in time.
+cancelled at once, and what it has cost is billed. Nothing is hedged before 20 first tokens were seen, unless the delay
+is fixed, nor beyond 5% of the requests and one, nor when the second call could not finish in time.
 """
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left, insort
-from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
+from turnout_server.resilience.first_token_times import SAMPLES, FirstTokenTimes
 from turnout_server.resilience.retry_budget import RetryBudget
 
-# Enough for a 99th percentile, few enough to follow a change of the provider's.
-SAMPLES = 200
 # Of the requests; and how many hedges at once besides.
 SHARE = 0.05
 CONCURRENT = 1
@@ -29,12 +25,14 @@ class HedgeRules:
 
     Attributes:
         enabled: False: never.
+        fixed_delay_s: seconds after which a call is hedged; None: by the quantile.
         quantile: of the first-token times, above 0 and below 1, that a call may take before it is hedged.
         least_samples: first-token times that must have been seen.
         least_delay_s: no call is hedged earlier.
     """
 
     enabled: bool = False
+    fixed_delay_s: float | None = None
     quantile: float = 0.95
     least_samples: int = 20
     least_delay_s: float = 0.1
@@ -53,34 +51,15 @@ class HedgeRules:
             times: of the deployment that the first call went to.
             left_s: seconds until the deadline, without its reserve.
         """
-        if not self.enabled or len(times) < self.least_samples:
+        if not self.enabled:
+            return None
+        if self.fixed_delay_s is not None:
+            return self.fixed_delay_s if self.fixed_delay_s < left_s else None
+        if len(times) < self.least_samples:
             return None
         delay_s = max(self.least_delay_s, times.quantile(self.quantile))
         # The second call needs as long as most calls do.
         return delay_s if delay_s + times.quantile(self.quantile) <= left_s else None
-
-
-class FirstTokenTimes:
-    """The last first-token times of one deployment, in seconds."""
-
-    def __init__(self, size: int = SAMPLES) -> None:
-        self._recent: deque[float] = deque()
-        self._sorted: list[float] = []
-        self._size = size
-
-    def __len__(self) -> int:
-        return len(self._sorted)
-
-    def add(self, seconds: float) -> None:
-        """Notes a call's; the oldest is forgotten."""
-        if len(self._recent) == self._size:
-            del self._sorted[bisect_left(self._sorted, self._recent.popleft())]
-        self._recent.append(seconds)
-        insort(self._sorted, seconds)
-
-    def quantile(self, share: float) -> float:
-        """The least time within which at least this share of the calls had their first token."""
-        return self._sorted[max(0, math.ceil(share * len(self._sorted)) - 1)]
 
 
 class Runner(StrEnum):

@@ -66,10 +66,17 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A call that was let in; left once, with `Limits.leave`."""
+    """A call that was let in; left once, with `Limits.leave` or `Limits.undo`.
+
+    Attributes:
+        scopes: whose calls under way it is one of.
+        tokens: its estimate.
+        taken: rates by name, what was taken of each, and its limit a minute.
+    """
 
     scopes: tuple[str, ...]
     tokens: int
+    taken: tuple[tuple[str, int, int], ...] = ()
 
 
 class Limits:
@@ -85,6 +92,23 @@ class Limits:
         self._rates = rates
         self._random = random
         self.in_flight = dict.fromkeys(self._limits, 0)
+
+    def use(self, limits: Mapping[str, Limit]) -> None:
+        """Holds to other limits from now on; what is under way and what was taken stays counted.
+
+        What is under way in a scope that had no limit is not known, and so lets in more until it has ended.
+        """
+        self._limits = dict(limits)
+        for scope in limits:
+            self.in_flight.setdefault(scope, 0)
+
+    def has_room(self, scopes: Sequence[str], tokens: int) -> bool:
+        """True if a call would be let in now."""
+        entered = self.enter(scopes, tokens)
+        if isinstance(entered, Refusal):
+            return False
+        self.undo(entered)
+        return True
 
     def enter(self, scopes: Sequence[str], tokens: int) -> Entry | Refusal:
         """Lets a call in, or says which limit refuses it.
@@ -111,20 +135,31 @@ class Limits:
                 if wait_s_or_never == 0:
                     taken.append((name, amount, per_minute))
                     continue
-                for earlier, its_amount, its_rate in taken:
-                    self._rates.correct(earlier, its_amount, 0, its_rate)
+                self._give_back(taken)
                 return Refusal(scope, kind, per_minute, wait_s_or_never)
         for scope, _ in held:
             self.in_flight[scope] += 1
-        return Entry(tuple(scope for scope, _ in held), tokens)
+        return Entry(tuple(scope for scope, _ in held), tokens, tuple(taken))
 
     def leave(self, entry: Entry, tokens: int | None = None) -> None:
         """The call has ended; `tokens` that it used, None: as estimated."""
         for scope in entry.scopes:
             self.in_flight[scope] -= 1
-            per_minute = self._limits[scope].tokens_minute
-            if per_minute is not None and tokens is not None:
-                self._rates.correct(f"{LimitKind.TOKENS_MINUTE} {scope}", entry.tokens, tokens, per_minute)
+        if tokens is None:
+            return
+        for name, amount, per_minute in entry.taken:
+            if name.startswith(LimitKind.TOKENS_MINUTE):
+                self._rates.correct(name, amount, tokens, per_minute)
+
+    def undo(self, entry: Entry) -> None:
+        """The call was not made after all."""
+        for scope in entry.scopes:
+            self.in_flight[scope] -= 1
+        self._give_back(entry.taken)
+
+    def _give_back(self, taken: Sequence[tuple[str, int, int]]) -> None:
+        for name, amount, per_minute in taken:
+            self._rates.correct(name, amount, 0, per_minute)
 
 
 def share_of(limit: int, workers: int, index: int) -> int:

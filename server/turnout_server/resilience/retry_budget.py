@@ -9,6 +9,7 @@ own requests, the 20% holds over all of them.
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
 from turnout_server.resilience.clock import Clock
 
@@ -78,9 +79,31 @@ class RetryBudget:
         self._under_way += 1
         return True
 
-    def end(self) -> None:
-        """A retry has ended, in whatever way."""
+    def end(self, *, spent: bool = True) -> None:
+        """A retry has ended; not `spent`: it was of use, and its place is given back at once."""
         if self._under_way < 1:
             raise ValueError("no retry is under way")
         self._under_way -= 1
-        self._ended.add()
+        if spent:
+            self._ended.add()
+
+
+class Endable(Protocol):
+    """A budget whose places are given back."""
+
+    def end(self, *, spent: bool = True) -> None:
+        """See `RetryBudget.end`."""
+
+
+class Place:
+    """A place in a budget, held from `begin` until it is given back, once."""
+
+    def __init__(self, budget: Endable) -> None:
+        """Holds what `budget.begin` has given."""
+        self._budget: Endable | None = budget
+
+    def end(self, *, spent: bool = True) -> None:
+        """Gives it back; the second time nothing happens. See `RetryBudget.end`."""
+        if self._budget is not None:
+            self._budget.end(spent=spent)
+            self._budget = None

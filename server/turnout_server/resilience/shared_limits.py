@@ -62,11 +62,12 @@ class Write:
 class RedisStore:
     """A Valkey or Redis server."""
 
-    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, *, password: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         """Connects when it is first used.
 
         Args:
             url: redis://host:port/database, rediss:// with TLS; user and password may stand in it.
+            password: where the address has none; None: no password.
             timeout_s: for the connection, and again for each answer.
 
         Raises:
@@ -78,6 +79,7 @@ class RedisStore:
 
         self._client: Redis = Redis.from_url(
             url,
+            password=password,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),

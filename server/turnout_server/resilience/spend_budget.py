@@ -12,7 +12,8 @@ Money is integer nano-dollars. When the table of the state block has no room for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -22,7 +23,7 @@ from turnout_fastpath.counter_table import FULL, REFUSED, CounterTable
 
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.periods import Period, day_of, month_of, unix_ms
-from turnout_server.resilience.rates import Rates
+from turnout_server.resilience.rates import MINUTE_NS, Rates
 
 # Below 2^54 nano-dollars, 18,014,398 US dollars.
 MOST_NANO_USD = (1 << 54) - 1
@@ -30,6 +31,9 @@ MOST_NANO_USD = (1 << 54) - 1
 MOST_RESERVED_NANO_USD = (1 << 48) - 1
 # What a refusal tells decisions holds no longer than this: what others have reserved may come back.
 REFUSED_S = 60.0
+MINUTE_S = MINUTE_NS // 10**9
+# Tenants of whom a worker remembers that it told decisions.
+MOST_TOLD = 10_000
 
 
 class ScopeKind(StrEnum):
@@ -37,10 +41,12 @@ class ScopeKind(StrEnum):
 
     TENANT = "tenant"
     POLICY = "policy"
+    PURPOSE = "purpose"
+    """Calls of a policy that answer nobody, such as its judge's."""
 
 
 class Scope(NamedTuple):
-    """A tenant or a policy, by name."""
+    """A tenant, a policy or a purpose, by name."""
 
     kind: ScopeKind
     name: str
@@ -86,6 +92,8 @@ class Exhausted:
         scope: whose budget.
         kind: which part of it.
         limit: its value, in nano-dollars, tokens or requests.
+        left: what is left of it, in the same unit; 0 where nobody knows.
+        window_s: the length of its period in seconds.
         retry_after_s: when it is worth coming back; None: never, the request alone is more than the limit.
         no_room: True: the state block has no room for the budget's counter.
     """
@@ -93,8 +101,17 @@ class Exhausted:
     scope: Scope
     kind: BudgetKind
     limit: int
+    left: int
+    window_s: int
     retry_after_s: float | None
     no_room: bool = False
+
+
+class BudgetSource(Protocol):
+    """Whose budget is what; a mapping will do."""
+
+    def get(self, scope: Scope, /) -> Budget | None:
+        """The budget of a scope; None: it has none."""
 
 
 class Elsewhere(Protocol):
@@ -148,31 +165,62 @@ class Spending:
     def __init__(
         self,
         state: StateBlock,
-        budgets: Mapping[Scope, Budget],
+        budgets: BudgetSource,
         clock: Clock,
         elsewhere: Elsewhere | None = None,
     ) -> None:
         """Budgets by scope; a scope without one is not counted."""
         self._state = state
-        self._budgets = dict(budgets)
+        self._budgets = budgets
         self._clock = clock
         self._table = CounterTable(state)
         self._rates = Rates(self._table, clock)
         self._elsewhere: Elsewhere = Nowhere() if elsewhere is None else elsewhere
+        self._told: set[str] = set()
         self.no_room = 0
+
+    @property
+    def budgets(self) -> BudgetSource:
+        """What is held to now."""
+        return self._budgets
+
+    @property
+    def unlimited(self) -> int:
+        """Requests whose rate was not counted for want of room."""
+        return self._rates.unlimited
+
+    def use(self, budgets: BudgetSource) -> None:
+        """Holds to other limits from now on; what is spent and reserved stays.
+
+        Decisions no longer hear of a tenant's spent budget where there is money left of the new one.
+        """
+        self._budgets = budgets
+        told, self._told = self._told, set()
+        for name in told:
+            scope = Scope(ScopeKind.TENANT, name)
+            budget = budgets.get(scope) or Budget()
+            self._state.set_budget_spent(name, 0)
+            now_ms = unix_ms(self._clock)
+            ends_ms = {kind: period.ends_ms for kind, _, period in _spend_limits(budget, now_ms)}
+            spent = [kind for kind, _, left in self.left(scope, budget) if not left]
+            if spent:
+                self._tell_decisions(scope, (max(ends_ms[kind] for kind in spent) - now_ms) / 1000)
 
     @property
     def expired_nano_usd(self) -> int:
         """What this worker has given back of reservations that nobody settled in time."""
         return self._table.given_back
 
-    def reserve(self, scopes: Sequence[Scope], nano_usd: int, tokens: int) -> Reservation | Exhausted:
+    def reserve(
+        self, scopes: Sequence[Scope], nano_usd: int, tokens: int, *, requests: int = 1
+    ) -> Reservation | Exhausted:
         """Reserves in every budget of the scopes, or in none.
 
         Args:
             scopes: the request's tenant and policy.
             nano_usd: what it may cost.
             tokens: input and output tokens that it may take.
+            requests: 1; 0 for more of a request that has a reservation.
         """
         if not 0 <= nano_usd <= MOST_RESERVED_NANO_USD or tokens < 0:
             raise ValueError(
@@ -183,7 +231,9 @@ class Spending:
             budget = self._budgets.get(scope)
             if budget is None:
                 continue
-            refused = self._take_rates(scope, budget, reservation) or self._hold(scope, budget, reservation)
+            refused = self._take_rates(scope, budget, reservation, requests) or self._hold(
+                scope, budget, reservation
+            )
             if refused is not None:
                 self._give_back(reservation)
                 return refused
@@ -201,32 +251,40 @@ class Spending:
             raise ValueError(f"nano_usd is {nano_usd} and tokens {tokens}, at least 0 needed")
         reservation.settled = True
         for hold in reservation.holds:
-            name = _counter(hold.scope, hold.kind)
+            name = counter_name(hold.scope, hold.kind)
             used = self._table.settle(name, reservation.nano_usd, nano_usd, hold.tag, hold.span)
             self._elsewhere.note(name, hold.period, nano_usd)
             if used + self._elsewhere.spent(name, hold.period) >= hold.limit:
                 self._tell_decisions(hold.scope, (hold.period.ends_ms - unix_ms(self._clock)) / 1000)
         for scope, kind, _, per_minute in reservation.rates:
             if kind is BudgetKind.TOKENS_MINUTE:
-                self._rates.correct(_counter(scope, kind), reservation.tokens, tokens, per_minute)
+                self._rates.correct(counter_name(scope, kind), reservation.tokens, tokens, per_minute)
 
-    def restore(self, scope: Scope, day_nano_usd: int, month_nano_usd: int) -> None:
-        """Counts at least so much as spent, from the records of an earlier run; before the first request.
+    def restore(
+        self, scope: Scope, day_nano_usd: int, month_nano_usd: int, *, of_all_machines: bool = False
+    ) -> None:
+        """Counts at least so much as spent, and what is reserved besides, from the records of what was settled.
 
-        A state block in memory begins empty, while the day and the month go on. Each worker may call it.
+        A state block in memory begins empty, while the day and the month go on; and a budget that a new policy file
+        states was not counted before. Each worker may call it, at any time.
+
+        Args:
+            scope: whose budget.
+            day_nano_usd: settled of the day.
+            month_nano_usd: settled of the month.
+            of_all_machines: the records are of other machines too; what is known of them is not counted again.
         """
         budget = self._budgets.get(scope)
         if budget is None:
             return
         now_ms = unix_ms(self._clock)
-        for kind, limit, amount, period in (
-            (BudgetKind.SPEND_DAY, budget.day_nano_usd, day_nano_usd, day_of(now_ms)),
-            (BudgetKind.SPEND_MONTH, budget.month_nano_usd, month_nano_usd, month_of(now_ms)),
-        ):
-            if limit is None:
-                continue
+        settled = {BudgetKind.SPEND_DAY: day_nano_usd, BudgetKind.SPEND_MONTH: month_nano_usd}
+        for kind, limit, period in _spend_limits(budget, now_ms):
+            counter, amount = counter_name(scope, kind), settled[kind]
+            if of_all_machines:
+                amount = max(0, amount - self._elsewhere.spent(counter, period))
             found = self._table.raise_to(
-                _counter(scope, kind),
+                counter,
                 amount,
                 begins_ms=period.begins_ms,
                 ends_ms=period.ends_ms,
@@ -240,69 +298,96 @@ class Spending:
     def used_nano_usd(self, scope: Scope) -> tuple[int, int]:
         """What is spent or reserved on this machine, of the day and of the month; 0 where there is no limit."""
         now_ms = unix_ms(self._clock)
-        day, month = (
-            self._table.used(_counter(scope, kind), begins_ms=period.begins_ms, now_ms=now_ms)
-            for kind, period in (
-                (BudgetKind.SPEND_DAY, day_of(now_ms)),
-                (BudgetKind.SPEND_MONTH, month_of(now_ms)),
-            )
-        )
-        return day, month
+        day = self._used(counter_name(scope, BudgetKind.SPEND_DAY), day_of(now_ms), now_ms)
+        return day, self._used(counter_name(scope, BudgetKind.SPEND_MONTH), month_of(now_ms), now_ms)
 
-    def _take_rates(self, scope: Scope, budget: Budget, reservation: Reservation) -> Exhausted | None:
+    def left(self, scope: Scope, budget: Budget) -> list[tuple[BudgetKind, int, int]]:
+        """Each limit of dollars that a scope's budget has, and what is left of it, in nano-dollars."""
+        now_ms = unix_ms(self._clock)
+        found = []
+        for kind, limit, period in _spend_limits(budget, now_ms):
+            name = counter_name(scope, kind)
+            used = self._used(name, period, now_ms) + self._elsewhere.spent(name, period)
+            found.append((kind, limit, max(0, limit - used)))
+        return found
+
+    def _used(self, name: str, period: Period, now_ms: int) -> int:
+        return self._table.used(name, begins_ms=period.begins_ms, now_ms=now_ms)
+
+    def _take_rates(
+        self, scope: Scope, budget: Budget, reservation: Reservation, requests: int
+    ) -> Exhausted | None:
         for kind, amount, per_minute in (
-            (BudgetKind.REQUESTS_MINUTE, 1, budget.requests_minute),
+            (BudgetKind.REQUESTS_MINUTE, requests, budget.requests_minute),
             (BudgetKind.TOKENS_MINUTE, reservation.tokens, budget.tokens_minute),
         ):
-            if per_minute is None:
+            if per_minute is None or not amount:
                 continue
-            wait_s = self._rates.take(_counter(scope, kind), amount, per_minute)
+            wait_s = self._rates.take(counter_name(scope, kind), amount, per_minute)
             if wait_s != 0:
-                return Exhausted(scope, kind, per_minute, wait_s)
+                missing = 0 if wait_s is None else math.ceil(wait_s * per_minute / MINUTE_S)
+                # What alone is more than a minute's has not been looked at.
+                left = per_minute if wait_s is None else max(0, amount - missing)
+                return Exhausted(scope, kind, per_minute, left, MINUTE_S, wait_s)
             reservation.rates.append((scope, kind, amount, per_minute))
         return None
 
     def _hold(self, scope: Scope, budget: Budget, reservation: Reservation) -> Exhausted | None:
         now_ms = unix_ms(self._clock)
-        for kind, limit, period in (
-            (BudgetKind.SPEND_DAY, budget.day_nano_usd, day_of(now_ms)),
-            (BudgetKind.SPEND_MONTH, budget.month_nano_usd, month_of(now_ms)),
-        ):
-            if limit is None:
-                continue
-            name = _counter(scope, kind)
+        for kind, limit, period in _spend_limits(budget, now_ms):
+            name = counter_name(scope, kind)
             left_s = (period.ends_ms - now_ms) / 1000
-            if reservation.nano_usd > limit:
-                return Exhausted(scope, kind, limit, None)
-            found, tag, span = self._table.reserve(
-                name,
-                reservation.nano_usd,
-                max(0, limit - self._elsewhere.spent(name, period)),
-                begins_ms=period.begins_ms,
-                ends_ms=period.ends_ms,
-                now_ms=now_ms,
-            )
+            window_s = (period.ends_ms - period.begins_ms) // 1000
+            ours = max(0, limit - self._elsewhere.spent(name, period))
+            found, tag, span = (REFUSED, 0, 0)
+            if reservation.nano_usd <= limit:
+                found, tag, span = self._table.reserve(
+                    name,
+                    reservation.nano_usd,
+                    ours,
+                    begins_ms=period.begins_ms,
+                    ends_ms=period.ends_ms,
+                    now_ms=now_ms,
+                )
             if found == FULL:
                 self.no_room += 1
-                return Exhausted(scope, kind, limit, REFUSED_S, no_room=True)
+                return Exhausted(scope, kind, limit, 0, window_s, REFUSED_S, no_room=True)
             if found == REFUSED:
-                self._tell_decisions(scope, min(REFUSED_S, left_s))
-                return Exhausted(scope, kind, limit, left_s)
+                left = max(0, ours - self._used(name, period, now_ms))
+                fits = reservation.nano_usd <= limit
+                # One request that no budget of the kind would hold says nothing of the others.
+                if fits or not left:
+                    self._tell_decisions(scope, min(REFUSED_S, left_s))
+                return Exhausted(scope, kind, limit, left, window_s, left_s if fits else None)
             reservation.holds.append(_Hold(scope, kind, limit, period, tag, span))
         return None
 
     def _give_back(self, reservation: Reservation) -> None:
         reservation.settled = True
         for hold in reservation.holds:
-            self._table.settle(_counter(hold.scope, hold.kind), reservation.nano_usd, 0, hold.tag, hold.span)
+            self._table.settle(
+                counter_name(hold.scope, hold.kind), reservation.nano_usd, 0, hold.tag, hold.span
+            )
         for scope, kind, amount, per_minute in reservation.rates:
-            self._rates.correct(_counter(scope, kind), amount, 0, per_minute)
+            self._rates.correct(counter_name(scope, kind), amount, 0, per_minute)
 
     def _tell_decisions(self, scope: Scope, seconds: float) -> None:
         """`Route` heeds a tenant's spent budget."""
         if scope.kind is ScopeKind.TENANT:
+            if len(self._told) < MOST_TOLD:
+                self._told.add(scope.name)
             self._state.set_budget_spent(scope.name, seconds)
 
 
-def _counter(scope: Scope, kind: BudgetKind) -> str:
+def _spend_limits(budget: Budget, now_ms: int) -> list[tuple[BudgetKind, int, Period]]:
+    """The limits of dollars that a budget has, in nano-dollars, and their periods."""
+    limits = (
+        (BudgetKind.SPEND_DAY, budget.day_nano_usd, day_of),
+        (BudgetKind.SPEND_MONTH, budget.month_nano_usd, month_of),
+    )
+    return [(kind, limit, period_of(now_ms)) for kind, limit, period_of in limits if limit is not None]
+
+
+def counter_name(scope: Scope, kind: BudgetKind) -> str:
+    """The name of a budget's counter in the state block, and among machines."""
     return f"{kind} {scope.kind} {scope.name}"

@@ -110,3 +110,18 @@ def test_the_public_models_are_known(tmp_path: Path) -> None:
         "gpt-3.5-turbo-0125": 0,
     }
     assert [tier.name for tier in tiers_of(data_of(tmp_path, [row]))] == ["small", "mid", "frontier"]
+
+
+def test_recorded_models_that_stand_for_no_tier_are_left_out(tmp_path: Path) -> None:
+    """As the whole public table of pairs has them; alone they are no tiers."""
+    pair: dict[str, float | None] = {"gpt-4o-mini-2024-07-18": 0.0, "gpt-4o-2024-08-06": 1.0}
+    verifiers: dict[str, float | None] = {"gpt3-6b-verifier": 0.0, "gpt3-175b-verifier": 1.0}
+    data = data_of(tmp_path, [pair, verifiers])
+    tiers = tiers_of(data)
+    assert [(tier.name, tier.models) for tier in tiers] == [
+        ("mid", ("gpt-4o-mini-2024-07-18",)),
+        ("frontier", ("gpt-4o-2024-08-06",)),
+    ]
+    assert [math.isnan(gain) for gain in label_tiers(data, tiers).gains[:, 0]] == [False, True]
+    with pytest.raises(TierError, match="no tiers given"):
+        tiers_of(data_of(tmp_path, [verifiers]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from turnout_fastpath.training.data_errors import DataError
 from turnout_fastpath.training.dataset import DatasetRow, corpus_rows
 from turnout_fastpath.training.labelled_data import LabelledData, read_labelled_data
 from turnout_fastpath.training.learning import AGREEMENT
-from turnout_fastpath.training.tiers import parse_tiers
+from turnout_fastpath.training.tiers import label_tiers, parse_tiers
 from turnout_fastpath.training.user_bundle import train_bundle
 
 from tests.fastpath.conftest import BundleMaker
@@ -38,6 +39,27 @@ def train(
     if start:
         return train_bundle(data, given, out, start=base.path, report=quiet)
     return train_bundle(data, given, out, table=base.path, report=quiet)
+
+
+class Stages:
+    """What a bar would show: names, steps that were announced, and steps that were done."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.steps: list[int] = []
+        self.done: list[int] = []
+
+    def begin(self, what: str, steps: int) -> Callable[[int], None]:
+        """A stage begins."""
+        at = len(self.names)
+        self.names.append(what)
+        self.steps.append(steps)
+        self.done.append(0)
+
+        def advance(n: int) -> None:
+            self.done[at] += n
+
+        return advance
 
 
 @pytest.mark.parametrize("n_tiers", NAMES)
@@ -74,6 +96,22 @@ def test_eight_tiers_on_top_of_a_bundle_of_three(tmp_path: Path, base: Bundle) -
     decision = probe_engine(load_bundle(tmp_path / "bundle")).route("turnout track train " * 10)
     p = [one.p_sufficient or 0.0 for one in decision.candidates[:-1]]
     assert len(p) == 7 and p[0] < 0.5 < p[-1]
+
+
+def test_heads_on_top_tell_how_far_they_are(tmp_path: Path, base: Bundle, labelled: LabelledData) -> None:
+    stages = Stages()
+    train_bundle(
+        labelled,
+        parse_tiers([NAMES[3]]),
+        tmp_path / "out",
+        start=base.path,
+        report=quiet,
+        stages=stages.begin,
+    )
+    # A tenth of the rows have no score of a tier beside the top's.
+    read = int((~np.isnan(label_tiers(labelled, parse_tiers([NAMES[3]])).suffices)).any(axis=1).sum())
+    assert read < len(labelled)
+    assert (stages.names, stages.steps, stages.done) == (["reading requests"], [read], [read])
 
 
 def test_equal_data_gives_equal_bundles(tmp_path: Path, base: Bundle, labelled: LabelledData) -> None:
@@ -255,7 +293,12 @@ def test_the_full_recipe_on_a_small_corpus(tmp_path: Path, monkeypatch: pytest.M
         "\n".join(json.dumps(line | {"task": "railways"}) for line in lines)
     )
     data = read_labelled_data(tmp_path / "labels.jsonl")
-    result = train_bundle(data, parse_tiers([NAMES[5]]), tmp_path / "bundle", report=quiet)
+    stages = Stages()
+    result = train_bundle(
+        data, parse_tiers([NAMES[5]]), tmp_path / "bundle", report=quiet, stages=stages.begin
+    )
+    assert stages.names == ["reading requests", "choosing the weight decay", "fitting"]
+    assert stages.done == stages.steps
     assert result.agreement <= AGREEMENT
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.heads == NAMES[5].split(",")[:-1]

@@ -42,8 +42,8 @@ class Counter:
         return self.reservations[-1]
 
     def raise_to(self, amount: int, period: int, now_ms: int) -> None:
-        """What is missing, as one that is settled."""
-        missing = amount - self.used(period, now_ms)
+        """What is missing of what is settled, as one more that is."""
+        missing = amount - sum(r.actual or 0 for r in self.reservations if r.period == period)
         if missing > 0:
             self.reservations.append(Reservation(missing, period, now_ms, actual=missing))
 

@@ -365,6 +365,8 @@ class Decider:
         chosen = self.nearest(wanted)
         if chosen != wanted:
             self.reason("FIT", self.tiers[wanted])
+        if self.policy["sessions"]["mode"] == "keep_while_warm" and not (effects.deployment or effects.tier):
+            chosen = self.keep_warm(chosen)
         if effects.deployment is None and effects.tier is None and self.out.status == "DECIDED":
             chosen = self.randomise(chosen)
         self.out.tier = self.tiers[chosen]
@@ -412,6 +414,26 @@ class Decider:
         able = [t for t in order if self.least <= t <= self.most and self.out.candidates[t].eligible]
         inside = [t for t in able if self.low <= t <= self.high]
         return inside[0] if inside and self.low <= wanted <= self.high else able[0]
+
+    def first_of(self, t: int) -> str | None:
+        """The deployment that would serve in a tier: the first that fits and is healthy, else, as a last resort, fits."""
+        fits = [d["name"] for d in self.chain[self.tiers[t]] if d["name"] in self.fitting]
+        healthy = [name for name in fits if name not in self.asked.live.closed]
+        return next(iter(healthy or fits), None) if self.out.candidates[t].eligible else None
+
+    def keep_warm(self, chosen: int) -> int:
+        """The session's dearer tier, if its warm deployment would serve there and the request costs no more there."""
+        live, candidates = self.asked.live, self.out.candidates
+        if live.session_tier is None or live.session_deployment is None or not live.warm_tokens:
+            return chosen
+        kept = min(live.session_tier, len(self.tiers) - 1)
+        if not chosen < kept <= self.high or self.first_of(kept) != live.session_deployment:
+            return chosen
+        there, here = candidates[kept].estimated_cost_usd, candidates[chosen].estimated_cost_usd
+        if there is None or here is None or there > here:
+            return chosen
+        self.reason("SESSION", self.tiers[kept])
+        return kept
 
     def randomise(self, base: int) -> int:
         """The control arm, then exploration."""

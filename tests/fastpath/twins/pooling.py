@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 MASK = 2**64 - 1
+LANES = 8
 
 
 def pooled_sums(rows: npt.NDArray[np.int8], weights: npt.NDArray[np.uint16], ids: Sequence[int]) -> list[int]:
@@ -21,10 +22,17 @@ def pooled_sums(rows: npt.NDArray[np.int8], weights: npt.NDArray[np.uint16], ids
 
 
 def unit_vector(sums: Sequence[int]) -> FloatArray:
-    """The sums over their Euclidean length, as float32; zeros if all are zero."""
-    square = 0.0
-    for value in sums:
-        square += float(value) * float(value)
+    """The sums over their Euclidean length, as float32; zeros if all are zero.
+
+    Squares are added up by lanes, and then halves of these to halves.
+    """
+    squares = [0.0] * LANES
+    for at, value in enumerate(sums):
+        squares[at % LANES] += float(value) * float(value)
+    while len(squares) > 1:
+        half = len(squares) // 2
+        squares = [a + b for a, b in zip(squares[:half], squares[half:], strict=True)]
+    square = squares[0]
     if square == 0:
         return np.zeros(len(sums), np.float32)
     factor = 1.0 / math.sqrt(square)

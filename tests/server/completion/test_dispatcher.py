@@ -107,9 +107,7 @@ async def test_every_course_keeps_the_rules(seed: int, engine: Engine) -> None:
         clock.advance(seconds)
 
     fleet = Fleet(engine.snapshot, clock, random)
-    dispatcher = Dispatcher(
-        {"openai": provider}, clock, random, first_token_s=10.0, inter_token_s=10.0, sleep=sleep
-    )
+    dispatcher = Dispatcher({"openai": provider}, clock, random, sleep=sleep)
     for _ in range(100):
         run, seen = ask(engine, clock, fleet, random), Watching()
         listener = seen if random.random() < 0.5 else None
@@ -153,9 +151,7 @@ async def test_a_cancel_in_a_wait_leaves_no_retry_under_way(engine: Engine) -> N
         await asyncio.Event().wait()
 
     fleet = Fleet(engine.snapshot, clock, random)
-    dispatcher = Dispatcher(
-        {"openai": Limited(random, clock)}, clock, random, first_token_s=1, inter_token_s=1, sleep=sleep
-    )
+    dispatcher = Dispatcher({"openai": Limited(random, clock)}, clock, random, sleep=sleep)
     run = ask(engine, clock, fleet, Random(3))
     task = asyncio.create_task(dispatcher.answer(run, "small", Purpose.SERVE, None))
     async with asyncio.timeout(5):

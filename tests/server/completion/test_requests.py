@@ -70,7 +70,6 @@ REFUSED = [
     (asked(metadata={"a": "b" * 513}), "metadata"),
     (asked(idempotency_key="a" * 129), "idempotency_key"),
     (asked(strategy=9), "strategy"),
-    (asked(strategy=3), "strategy"),
     (asked(tool_choice={"mode": 3}), "tool_choice.mode"),
     (asked(tool_choice={"mode": 9}), "tool_choice.mode"),
     (asked(tool_choice={"mode": 4, "tool_name": "a"}), "tool_choice.tool_name"),

@@ -187,8 +187,14 @@ def policy_of(
     strategy: str = "single",
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
+    policy: Mapping[str, Any] | None = None,
+    endpoints: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """A policy file that decides the lowest tier: of each tier's models, a deployment each, named as the model."""
+    """A policy file that decides the lowest tier: of each tier's models, a deployment each, named as the model.
+
+    `policy` are more sections of the policy, such as its judge; `endpoints` other addresses by model, in which {url} is
+    the upstream's: another address is another account.
+    """
     return {
         "version": 1,
         "default_policy": "default",
@@ -205,7 +211,7 @@ def policy_of(
                         "price": ("frontier" if tier == "frontier" else "small") if priced else None,
                         "context_window": (windows or {}).get(model, 1_000_000),
                         "max_output_tokens": 4096,
-                        "endpoint": url,
+                        "endpoint": (endpoints or {}).get(model, "{url}").format(url=url),
                         "credentials": KEY_VARIABLE,
                     }
                     for model in models
@@ -219,6 +225,7 @@ def policy_of(
                 "strategy": strategy,
                 "bars": {"default": 0.0},
                 "sessions": {"mode": "none"},
+                **(policy or {}),
             }
         },
     }
@@ -237,10 +244,16 @@ async def walled(
     retry_after_s: float = 1.0,
     windows: Mapping[str, int] | None = None,
     priced: bool = True,
+    sections: Mapping[str, Any] | None = None,
+    policy: Mapping[str, Any] | None = None,
+    endpoints: Mapping[str, str] | None = None,
     workers: int = 1,
     **knobs: Any,
 ) -> AsyncIterator[Wall]:
-    """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file."""
+    """Services whose small and frontier tiers are these fake models; several share their state where `state` is a file.
+
+    `sections` are further ones of the policy file, `policy` of its one policy; `endpoints` other addresses by model.
+    """
     os.environ[KEY_VARIABLE] = "sk-wall"
     async with FaultServer(time_factor=time_factor, retry_after_s=retry_after_s) as upstream:
         document = policy_of(
@@ -250,7 +263,10 @@ async def walled(
             strategy=strategy,
             windows=windows,
             priced=priced,
+            policy=policy,
+            endpoints=endpoints,
         )
+        document |= sections or {}
         path = folder / "wall.yaml"
         path.write_text(json.dumps(document))
         told: dict[str, Any] = {"first_token_s": 0.4, "inter_token_s": 0.4, "store": "off"}

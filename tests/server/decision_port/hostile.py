@@ -1,7 +1,7 @@
 """Hostile clients against a decision port of its own: `python -m tests.server.decision_port.hostile --seconds N`.
 
 Frames go over loopback, from a few connections at once that end as peers do: hung up, cut off, half-closed or not read.
-Meanwhile an honest client's every call has to be answered, snapshots are swapped and counts read. Memory and descriptors are read when a third of the time has
+Meanwhile an honest client's every call has to be answered, snapshots are swapped, counts read and kept decisions drained. Memory and descriptors are read when a third of the time has
 passed and at the end, with all connections closed; they have to be flat between.
 """
 
@@ -134,9 +134,12 @@ async def be_hostile_to_a_new_port(settings: Settings, seconds: float, seed: int
     """Attacks a port that is made for it, for a third of the time and then, measured, for the rest."""
     metrics = Metrics()
     router = Router(Engine.load(settings.bundle), metrics)
-    port = DecisionPort(settings, router, metrics)
+    port = DecisionPort(settings, router, metrics, keep_share=1.0)
     number = await port.start()
     swapping = asyncio.create_task(_keep_swapping(port, router))
+    stopped = threading.Event()
+    draining = threading.Thread(target=_keep_draining, args=(port, stopped))
+    draining.start()
     try:
         await port.open()
         first = await asyncio.to_thread(be_hostile, number, seconds / 3, seed)
@@ -150,6 +153,8 @@ async def be_hostile_to_a_new_port(settings: Settings, seconds: float, seed: int
         swapping.cancel()
         await asyncio.gather(swapping, return_exceptions=True)
         await port.stop()
+        stopped.set()
+        draining.join()
     tally.frames += first.frames
     tally.connections += first.connections
     tally.answered += first.answered
@@ -161,6 +166,13 @@ async def _keep_swapping(port: DecisionPort, router: Router) -> None:
         await asyncio.sleep(SWAP_S)
         await port.install(router.snapshot)
         await asyncio.to_thread(port.sums)
+
+
+def _keep_draining(port: DecisionPort, stopped: threading.Event) -> None:
+    """As the feed of the store does, from a thread of its own."""
+    while not stopped.wait(0.05):
+        for _ in port.drain_kept():
+            pass
 
 
 async def _all_closed(port: DecisionPort) -> None:

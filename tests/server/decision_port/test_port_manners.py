@@ -339,6 +339,24 @@ async def test_overload_is_refused_with_a_time_to_come_back(port_settings: Setti
         assert running.count("turnout_coverage", "shed") == shed[0]
 
 
+async def test_a_full_queue_refuses_before_the_body_comes(port_settings: Settings, log: object) -> None:
+    async with started_port(dataclasses.replace(port_settings, max_in_flight=5)) as running:
+
+        def check(port: int) -> None:
+            with RawClient(port) as client:
+                for _ in range(5):
+                    stream = client.http.get_next_available_stream_id()
+                    client.http.send_headers(stream, headers_of())
+                    client.http.send_data(stream, framed(MESSAGE), end_stream=True)
+                bodiless = client.http.get_next_available_stream_id()
+                client.http.send_headers(bodiless, headers_of())
+                client.flush()
+                assert client.result(bodiless)[0]["grpc-status"] == "8"
+
+        await run(check, running)
+        assert running.count("turnout_coverage", "shed") == 1
+
+
 async def test_connections_beyond_the_limit_are_closed(port_settings: Settings, log: object) -> None:
     limits = dataclasses.replace(Limits.of(port_settings), max_connections=3)
     async with started_port(port_settings, limits=limits) as running:

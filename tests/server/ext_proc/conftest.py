@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from turnout_server.decision_serving import DecisionService
 from turnout_server.serving import Service
 from turnout_server.settings import Settings
 
@@ -20,10 +21,10 @@ from tests.server.ext_proc.providers import FakeProvider, providing
 
 @dataclass(frozen=True)
 class Gateway:
-    """All that takes part."""
+    """All that takes part; `service` is whichever port's."""
 
     envoy: Envoy
-    service: Service
+    service: Service | DecisionService
     cheap: FakeProvider
     strong: FakeProvider
 
@@ -59,9 +60,9 @@ def policy() -> dict[str, Any]:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, bundle: Path | None = None, **knobs: Any
-) -> AsyncIterator[tuple[Service, int]]:
-    """The service with its door open, and its port."""
+    folder: Path, *, decision_port: bool, **knobs: Any
+) -> AsyncIterator[tuple[Service | DecisionService, int]]:
+    """The service with its door open, on either port, and that port."""
     path = folder / "policy.json"
     path.write_text(json.dumps(policy()), encoding="utf-8")
     told: dict[str, Any] = {"store": "off", "ext_proc": True} | knobs
@@ -70,12 +71,12 @@ async def serving(
         port=0,
         metrics_port=None,
         policy=path,
-        bundle=bundle,
+        decision_port=0,
         log_sample=0.0,
         drain_grace_s=0.0,
         **told,
     )
-    service = Service(settings)
+    service = DecisionService(settings) if decision_port else Service(settings)
     stop = asyncio.Event()
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -98,8 +99,8 @@ async def _until(ready: asyncio.Future[int]) -> None:
     await ready
 
 
-@pytest.fixture
-def gateway(tmp_path: Path) -> Opener:
+@pytest.fixture(params=[False, True], ids=["main", "decision"])
+def gateway(tmp_path: Path, request: pytest.FixtureRequest) -> Opener:
     """Opens a gateway; keywords: `filter_changes` of Envoy's filter, and knobs of the service."""
 
     @asynccontextmanager
@@ -109,7 +110,7 @@ def gateway(tmp_path: Path) -> Opener:
         async with (
             providing("cheap") as cheap,
             providing("strong") as strong,
-            serving(tmp_path, **knobs) as (service, port),
+            serving(tmp_path, decision_port=request.param, **knobs) as (service, port),
         ):
             ports = {"turnout": port, "cheap": cheap.port, "strong": strong.port}
             async with running(tmp_path, ports, filter_changes) as envoy:

@@ -11,6 +11,7 @@ from turnout_server import cli
 from turnout_server.completion.attempt import AttemptResult, Purpose
 from turnout_server.completion.cost import ModelPrice, Processing, Rates, RateStep, parse_usd
 from turnout_server.completion.tokens import TokenCounts
+from turnout_server.quality.store.migrations import STEPS
 from turnout_server.quality.store.place import find_place
 from turnout_server.quality.store.store import OutcomeStore
 from typer.testing import CliRunner, Result
@@ -128,7 +129,7 @@ def test_a_store_is_checked(path: Path) -> None:
     result = run("store", "check", "--store", path)
     assert result.exit_code == 0, result.stderr
     assert "costs: 6" in result.stdout
-    assert result.stdout.splitlines()[-1] == f"ok: {path}, schema version 1"
+    assert result.stdout.splitlines()[-1] == f"ok: {path}, schema version {len(STEPS)}"
     raw = bytearray(path.read_bytes())
     raw[4096:8192] = b"\xff" * 4096
     path.write_bytes(raw)

@@ -7,11 +7,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from turnout_server.resilience.first_token_times import SAMPLES, FirstTokenTimes
 from turnout_server.resilience.hedge import (
     CONCURRENT,
-    SAMPLES,
     SHARE,
-    FirstTokenTimes,
     HedgeRace,
     HedgeRules,
     Runner,

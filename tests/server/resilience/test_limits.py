@@ -66,6 +66,8 @@ class LimitMachine(RuleBasedStateMachine):
         for (scope, what), amount in wants.items():
             if expected is None and amount > self.levels[scope, what]:
                 expected = (scope, f"{what}_minute")
+        # A look changes nothing.
+        assert self.workers[worker].has_room(scopes, tokens) == (expected is None)
         found = self.workers[worker].enter(scopes, tokens)
         if expected is None:
             assert isinstance(found, Entry)
@@ -95,6 +97,16 @@ class LimitMachine(RuleBasedStateMachine):
             if tokens is not None and (name := (scope, "tokens")) in self.levels:
                 level = self.levels[name] + entry.tokens - tokens
                 self.levels[name] = min(Fraction(self.limits[name]), max(Fraction(0), level))
+
+    @precondition(lambda self: bool(getattr(self, "under_way", None)))
+    @rule(data=st.data())
+    def undo(self, data: st.DataObject) -> None:
+        worker, entry = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
+        self.workers[worker].undo(entry)
+        for scope in entry.scopes:
+            for what, amount in (("requests", 1), ("tokens", entry.tokens)):
+                if (name := (scope, what)) in self.levels:
+                    self.levels[name] = min(Fraction(self.limits[name]), self.levels[name] + amount)
 
     @invariant()
     def counts_are_those_of_the_list(self) -> None:

@@ -36,7 +36,7 @@ def test_a_full_outage_costs_at_most_a_fifth_more_attempts_than_requests(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_full_outage_in_silence_costs_no_more_over_two_minutes(workers: int) -> None:
-    """The first evidence comes after the 10 s that a first token may take; what came until then fails over once."""
+    """By the breakers alone: what comes before the first evidence, in the first 10 s, fails over once."""
     world = World([["a", "b"]], down("ab", FaultKind.FIRST_TOKEN_TIMEOUT, 0, 1e9, 10.0), workers)
     world.run(120, rate=20)
     assert len(world.attempts) <= 1.2 * 2400

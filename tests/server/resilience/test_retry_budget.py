@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from turnout_fastpath import StateBlock
+from turnout_fastpath.breaker_table import BreakerTable
 from turnout_server.resilience.retry_budget import RetryBudget
+from turnout_server.resilience.shared_retry_budget import SharedRetryBudget, make_retry_budget
 
 from tests.server.resilience.fake_clock import FakeClock
 
@@ -61,6 +64,80 @@ class BudgetMachine(RuleBasedStateMachine):
 TestBudget = BudgetMachine.TestCase
 
 
+class SharedBudgetMachine(RuleBasedStateMachine):
+    """Two workers of one machine; time goes by half seconds, as the table counts them."""
+
+    @initialize(start=st.integers(100, 10**6))
+    def start(self, start: int) -> None:
+        state = StateBlock()
+        self.clock = FakeClock(start / 2)
+        self.workers = [SharedRetryBudget(state, "account", self.clock) for _ in range(2)]
+        self.requests: list[float] = []
+        self.begun: list[float] = []
+        self.under_way: list[list[float]] = [[], []]
+
+    def recent(self, events: list[float]) -> int:
+        return sum(self.clock.now_s - at < 10 for at in events)
+
+    def room(self, worker: int) -> bool:
+        older = [at for at in self.under_way[worker] if self.clock.now_s - at >= 10]
+        return 5 * (len(older) + self.recent(self.begun)) < 15 + self.recent(self.requests)
+
+    @rule(halves=st.integers(1, 25))
+    def wait(self, halves: int) -> None:
+        self.clock.advance(halves / 2)
+
+    @rule(worker=st.integers(0, 1), n=st.integers(1, 20))
+    def request(self, worker: int, n: int) -> None:
+        for _ in range(n):
+            self.workers[worker].note_request()
+            self.requests.append(self.clock.now_s)
+
+    @rule(worker=st.integers(0, 1))
+    def begin(self, worker: int) -> None:
+        expected = self.room(worker)
+        assert self.workers[worker].begin() == expected
+        if expected:
+            self.begun.append(self.clock.now_s)
+            self.under_way[worker].append(self.clock.now_s)
+
+    @precondition(lambda self: any(getattr(self, "under_way", [])))
+    @rule(worker=st.integers(0, 1))
+    def end(self, worker: int) -> None:
+        if self.under_way[worker]:
+            self.workers[worker].end()
+            self.under_way[worker].pop(0)
+
+    @invariant()
+    def says_what_the_list_says(self) -> None:
+        for worker, budget in enumerate(getattr(self, "workers", [])):
+            assert budget.allows() == self.room(worker)
+            assert budget.under_way == len(self.under_way[worker])
+
+
+TestSharedBudget = SharedBudgetMachine.TestCase
+
+
+def test_workers_share_three_in_a_quiet_account() -> None:
+    state, clock = StateBlock(), FakeClock()
+    workers = [make_retry_budget(state, "account", clock) for _ in range(4)]
+    assert [worker.begin() for worker in workers] == [True, True, True, False]
+    assert [make_retry_budget(state, "other", clock, share=0, concurrent=n).begin() for n in (0, 1)] == [
+        False,
+        True,
+    ]
+
+
+def test_without_room_each_worker_has_its_own() -> None:
+    state, clock = StateBlock(), FakeClock()
+    table = BreakerTable(state)
+    for i in range(1024):
+        table.slot(f"b{i}")
+    one, other = (make_retry_budget(state, "account", clock) for _ in range(2))
+    assert [type(one), type(other)] == [RetryBudget, RetryBudget]
+    assert [one.begin() for _ in range(4)] == [other.begin() for _ in range(4)] == [True, True, True, False]
+
+
 def test_three_at_once_in_a_quiet_account() -> None:
     budget = RetryBudget(FakeClock())
     assert [budget.begin() for _ in range(4)] == [True, True, True, False]
@@ -86,3 +163,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         RetryBudget(FakeClock()).end()
     with pytest.raises(ValueError, match=r"share is 1\.1"):
         RetryBudget(FakeClock(), share=1.1)
+    with pytest.raises(ValueError, match="no retry is under way"):
+        SharedRetryBudget(StateBlock(), "account", FakeClock()).end()
+    with pytest.raises(ValueError, match=r"share is 1\.1"):
+        SharedRetryBudget(StateBlock(), "account", FakeClock(), share=1.1)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from turnout_fastpath import Engine, StateBlock
 from turnout_fastpath.counter_table import FULL, CounterTable
-from turnout_server.resilience.periods import day_of, month_of
+from turnout_server.resilience.periods import Period, day_of, month_of
 from turnout_server.resilience.spend_budget import (
     Budget,
     BudgetKind,
@@ -215,6 +215,73 @@ def test_what_an_earlier_run_spent_is_restored_once_by_all_workers(tmp_path: Pat
     state.set_budget_spent("acme", 0)
     workers[2].restore(ACME, 50, 50)
     assert engine.route("hello", tenant="acme").live_state.budget_spent
+
+
+def test_what_is_restored_stands_beside_what_is_reserved() -> None:
+    """The records hold what was settled; a request under way is in none of them."""
+    state, clock = StateBlock(), FakeClock()
+    spending = Spending(state, {ACME: Budget(day_nano_usd=100)}, clock)
+    held = spending.reserve([ACME], 30, 0)
+    assert isinstance(held, Reservation)
+    for _ in range(2):
+        spending.restore(ACME, 50, 50)
+        assert spending.used_nano_usd(ACME)[0] == 80
+    assert isinstance(spending.reserve([ACME], 21, 0), Exhausted)
+    spending.settle(held, 10, 0)
+    assert spending.used_nano_usd(ACME)[0] == 60
+    # The records know of it by now.
+    spending.restore(ACME, 60, 60)
+    assert spending.used_nano_usd(ACME)[0] == 60
+
+
+class Known:
+    """Other machines have spent 40 of everything."""
+
+    def spent(self, name: str, period: Period) -> int:
+        return 40
+
+    def note(self, name: str, period: Period, amount: int) -> None:
+        raise AssertionError("what is restored is no news")
+
+
+def test_records_of_all_machines_are_not_counted_twice() -> None:
+    spending = Spending(StateBlock(), {ACME: Budget(day_nano_usd=100)}, FakeClock(), Known())
+    spending.restore(ACME, 70, 70, of_all_machines=True)
+    assert spending.used_nano_usd(ACME)[0] == 30
+    assert spending.left(ACME, Budget(day_nano_usd=100)) == [(BudgetKind.SPEND_DAY, 100, 30)]
+    refused = spending.reserve([ACME], 31, 0)
+    assert isinstance(refused, Exhausted)
+    assert (refused.left, refused.window_s) == (30, DAY_S)
+
+
+def test_other_limits_leave_what_is_spent_and_reserved(tmp_path: Path) -> None:
+    engine = Engine.load(write_synthetic(tmp_path / "bundle"), document(), state=tmp_path / "state")
+    clock = FakeClock()
+    spending = Spending(StateBlock(tmp_path / "state"), {ACME: Budget(day_nano_usd=10)}, clock)
+
+    def spent() -> bool:
+        return engine.route("hello", tenant="acme").live_state.budget_spent
+
+    held = spending.reserve([ACME], 10, 0)
+    assert isinstance(held, Reservation)
+    spending.use({ACME: Budget(day_nano_usd=15, month_nano_usd=20)})
+    assert isinstance(spending.reserve([ACME], 6, 0), Exhausted)
+    spending.settle(held, 10, 0)
+    spending.use({ACME: Budget(day_nano_usd=10)})
+    assert isinstance(spending.reserve([ACME], 1, 0), Exhausted)
+    assert spent()
+    for budgets, expected in (
+        ({ACME: Budget(day_nano_usd=11)}, False),
+        ({ACME: Budget(day_nano_usd=10)}, False),
+    ):
+        spending.use(budgets)
+        assert spent() == expected
+    assert isinstance(spending.reserve([ACME], 1, 0), Exhausted)
+    assert spent()
+    spending.use({ACME: Budget(day_nano_usd=9)})
+    assert spent()
+    spending.use({})
+    assert not spent()
 
 
 def test_tokens_and_requests_a_minute_are_given_back_with_the_rest() -> None:

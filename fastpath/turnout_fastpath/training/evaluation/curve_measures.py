@@ -25,7 +25,7 @@ Reals = npt.NDArray[np.floating[Any]]
 Corners = tuple[Reals, Reals]
 CurveOf = Callable[[Reals], Corners]
 
-ROUTER, BY_GAIN = "bar on p_sufficient", "bar on gain"
+ROUTER, BY_GAIN, BY_TIER = "bar on p_sufficient", "bar on gain", "bars on gain, tier by tier"
 RANDOM, LENGTH, CATEGORY, ORACLE = "random mixture", "prompt length", "category mean", "oracle"
 # Points of a curve that a report keeps.
 KEPT_POINTS = 101
@@ -87,6 +87,31 @@ class TierCurves:
         return asdict(self)
 
 
+def tier_by_tier(expected_gains: Reals) -> Reals:
+    """(n, tiers - 1) trust with which a rising bar leaves the cheapest tier altogether, then the next.
+
+    A policy does it by bars of its tiers: while the cheapest tier's bar rises, the next one serves all the rest.
+    """
+    tiers = np.arange(expected_gains.shape[1])
+    # Gains lie in [-1, 1]: each tier's trust stays below that of the next.
+    result: Reals = tiers + (1 - np.clip(expected_gains, -1, 1)) / 2.01
+    return result
+
+
+def least_lead(curves: TierCurves, name: str, other: str) -> tuple[float, float]:
+    """The least difference of score between two curves at equal cost, and the share of the top's cost where it lies.
+
+    Between the cheapest and the top tier; what all rows cost in one tier is left out, since there curves may meet.
+    """
+    costs = np.array([cost.value for cost, _ in curves.tiers.values()])
+    grid = np.linspace(costs.min(), costs.max(), KEPT_POINTS)
+    step = grid[1] - grid[0]
+    grid = grid[np.abs(grid[:, None] - costs).min(axis=1) >= step]
+    ours, theirs = (np.interp(grid, *np.array(curves.curves[one].points).T) for one in (name, other))
+    at = int((ours - theirs).argmin())
+    return float((ours - theirs)[at]), float(grid[at] / costs.max())
+
+
 def measure_curves(rows: CurveRows, names: tuple[str, ...], *, quality: float, replicates: int) -> TierCurves:
     """Every curve of some rows.
 
@@ -116,6 +141,7 @@ def _curves(rows: CurveRows) -> dict[str, CurveOf]:
     ways = {
         ROUTER: rows.trust,
         BY_GAIN: -rows.expected_gains,
+        BY_TIER: tier_by_tier(rows.expected_gains),
         LENGTH: trust_by_rank(length_wish(list(rows.texts)), rates),
     }
     if len(np.unique(rows.categories)) > 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure as Canvas
 
-from turnout_fastpath.training.evaluation.curve_measures import BY_GAIN, ROUTER, TierCurves
+from turnout_fastpath.training.evaluation.curve_measures import BY_GAIN, BY_TIER, ROUTER, TierCurves
 from turnout_fastpath.training.evaluation.evaluate import ALL, Evaluation
 from turnout_fastpath.training.evaluation.pair_measures import PairMeasures
 
@@ -42,7 +42,7 @@ def _curves(curves: TierCurves) -> Canvas:
     panel = canvas.subplots()
     for number, (name, curve) in enumerate(curves.curves.items()):
         costs, scores = zip(*curve.points, strict=True)
-        own = name in (ROUTER, BY_GAIN)
+        own = name in (ROUTER, BY_GAIN, BY_TIER)
         panel.plot(
             costs,
             scores,

@@ -14,6 +14,7 @@ from turnout_fastpath.engine import Engine
 from turnout_fastpath.training.bundle_scores import probe_policy
 from turnout_fastpath.training.evaluation.decided_rows import DecidedRows, decide_rows
 from turnout_fastpath.training.labelled_data import LabelledData
+from turnout_fastpath.training.stages import Stages, no_stages
 from turnout_fastpath.training.tiers import Tier
 
 Mask = npt.NDArray[np.bool_]
@@ -89,7 +90,7 @@ def decide_retrained(
     families: Mapping[str, str] | None = None,
     start: Path | None = None,
     report: Callable[[str], None] = lambda _: None,
-    progress: Callable[[int], None] | None = None,
+    stages: Stages = no_stages,
 ) -> DecidedRows:
     """Every row as a bundle decides it that was trained without its fold.
 
@@ -101,7 +102,7 @@ def decide_retrained(
         families: see `folds_of`.
         start: bundle to start from, as `turnout train --from`.
         report: is told what is being done.
-        progress: called with 1 after each row is decided.
+        stages: of the work, for a bar.
 
     Raises:
         DataError: a fold has too few labels.
@@ -115,9 +116,10 @@ def decide_retrained(
         report(f"{label}: training on {int(rest.sum()):,} rows, {int(held.sum()):,} held out")
         with tempfile.TemporaryDirectory(prefix="turnout-") as folder:
             out = Path(folder) / "bundle"
-            train_bundle(data.take(rest), tiers, out, start=start, report=report)
+            train_bundle(data.take(rest), tiers, out, start=start, report=report, stages=stages)
             policy = probe_policy([tier.name for tier in tiers[:-1]], tiers[-1].name)
-            part = decide_rows(Engine.load(out, policy), data.take(held), tiers, progress)
+            advance = stages("deciding held-out rows", int(held.sum()))
+            part = decide_rows(Engine.load(out, policy), data.take(held), tiers, advance)
         trust[held], gains[held] = part.trust, part.gains
         decided[held], abstained[held], tasks[held] = part.decided, part.abstained, part.tasks
     return DecidedRows(

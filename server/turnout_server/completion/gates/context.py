@@ -12,7 +12,8 @@ import re2
 from turnout_server.completion.gates.schemas import CompiledSchema, compile_schema
 from turnout_server.providers.chat import ChatRequest, FormatKind, ToolChoice
 
-MAX_KEYWORDS = 64
+# A request's 64, and as many of its policy.
+MAX_KEYWORDS = 128
 MAX_KEYWORD_CHARS = 256
 MAX_PATTERN_CHARS = 1024
 # Bytes of a compiled pattern; a counted repetition such as (a{100}){100} would be larger.
@@ -113,14 +114,19 @@ def read_context(
         },
         tool_choice=request.tool_choice,
         required=required,
-        pattern=None if required.pattern is None else _compile(required.pattern),
+        pattern=None if required.pattern is None else compile_pattern(required.pattern),
         max_output_tokens=request.max_output_tokens,
         task=task,
         refusals_before=refusals_before,
     )
 
 
-def _compile(pattern: str) -> Any:
+def compile_pattern(pattern: str) -> Any:
+    """An RE2 pattern; a large one is refused.
+
+    Raises:
+        ValueError: it is none, or too large.
+    """
     options = re2.Options()
     options.max_mem = _MAX_PATTERN_MEMORY
     options.log_errors = False

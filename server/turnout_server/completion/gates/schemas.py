@@ -12,7 +12,7 @@ from turnout_server.completion.gates.schema_bounds import Bounds, SchemaError, d
 
 __all__ = ["MAX_SCHEMA_BYTES", "CompiledSchema", "Fit", "SchemaError", "compile_schema"]
 
-MAX_SCHEMA_BYTES = 128 * 1024
+MAX_SCHEMA_BYTES = 256 * 1024
 # Patterns without look-around or back-references run in linear time; those with them stop after so many steps.
 _PATTERNS = {"backtrack_limit": 10_000, "size_limit": 1 << 20, "dfa_size_limit": 1 << 20}
 
@@ -47,7 +47,7 @@ def compile_schema(schema_json: str | bytes, name: str) -> CompiledSchema:
     """Compiles a schema; nothing is ever fetched for it.
 
     Args:
-        schema_json: the schema, at most 128 KiB.
+        schema_json: the schema, at most 256 KiB.
         name: what errors call it, such as the request's field.
 
     Raises:

@@ -111,6 +111,8 @@ class GateReason(StrEnum):
     """The answer says of itself that it is a guess, for its length too often."""
     LOW_CONFIDENCE = "low_confidence"
     """The tokens' probabilities are below the task's threshold."""
+    JUDGED_INSUFFICIENT = "judged_insufficient"
+    """The judge's score is below the threshold."""
 
 
 @dataclass(frozen=True, slots=True)

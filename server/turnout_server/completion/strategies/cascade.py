@@ -14,6 +14,7 @@ from turnout_server.completion.dispatcher import Answer, Dispatcher, Listener, R
 from turnout_server.completion.failures import CompletionError
 from turnout_server.completion.gates.chain import GateChain
 from turnout_server.completion.gates.verdict import Gate, GateReason, Verdict
+from turnout_server.completion.judge.gate import JudgeGate
 from turnout_server.providers.chat import (
     ChatResponse,
     ReasoningDelta,
@@ -29,7 +30,12 @@ MORE_ROOM = 4
 
 
 async def answer_cascade(
-    dispatcher: Dispatcher, run: Run, listener: Listener | None, gates: GateChain, max_escalations: int
+    dispatcher: Dispatcher,
+    run: Run,
+    listener: Listener | None,
+    gates: GateChain,
+    max_escalations: int,
+    judge: JudgeGate | None = None,
 ) -> Answer:
     """The first answer that the gates accept or return, or the last one that may be had.
 
@@ -42,6 +48,7 @@ async def answer_cascade(
     context = asked.gates
     tier, purpose = asked.decision.tier, Purpose.SERVE
     kept: Answer | None = None
+    made = 0
     for step in range(max_escalations + 1):
         is_last = step == max_escalations or run.attempts_left <= 1 or not _above(run, tier)
         shows = is_last or asked.mode is StreamMode.RESTART
@@ -51,7 +58,7 @@ async def answer_cascade(
             )
         except CompletionError:
             # A caller who has seen a part of another answer since cannot be given this one without a word.
-            untouched = kept is not None and run.log.attempts[-1] is kept.attempt
+            untouched = kept is not None and len(run.log.attempts) == made
             if kept is None or (run.log.content_given and not untouched):
                 raise
             return await _fall_back(run, kept, listener)
@@ -59,10 +66,15 @@ async def answer_cascade(
         answer.attempt.verdicts = found.gates
         # A failover may have answered from a higher tier already.
         tier_above = _above(run, answer.attempt.deployment.tier)
-        if found.verdict is not Verdict.ESCALATE or is_last or tier_above is None or run.attempts_left < 1:
+        may_escalate = not is_last and tier_above is not None and run.attempts_left >= 1
+        if judge is not None and may_escalate and found.verdict is Verdict.ACCEPT:
+            found = await judge.look(run, answer, found)
+            answer.attempt.verdicts = found.gates
+        if found.verdict is not Verdict.ESCALATE or not may_escalate or tier_above is None:
             if not shows:
                 await show(run, answer.response, listener)
             return answer
+        made = len(run.log.attempts)
         answer.attempt.reject(found.gates[-1].gate)
         kept, tier, purpose = answer, tier_above, Purpose.ESCALATE
         if found.gates[-1].gate is Gate.REFUSAL:

@@ -23,3 +23,6 @@ cdef void fail(stream_t* stream, int which) noexcept nogil
 # The longer way: Python decides, or says why it cannot. True with the answer added to `out`; False with the call ended.
 cdef bint ask_python(stream_t* stream, int call, bint is_drawn, slice_t message, double remaining_s,
                      buffer_t* out) noexcept with gil
+
+# Python answers one message of Envoy's external processing.
+cdef bint ask_processor(stream_t* stream, slice_t message, buffer_t* out) noexcept with gil

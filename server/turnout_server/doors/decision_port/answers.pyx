@@ -10,7 +10,7 @@ from turnout_fastpath.core cimport slice_t
 from turnout_server.doors.decision_port.buffer cimport buffer_add, buffer_size, buffer_t
 from turnout_server.doors.decision_port.model cimport *
 from turnout_server.doors.decision_port.nghttp2 cimport *
-from turnout_server.doors.decision_port.streams cimport mark_dirty, stream_wait
+from turnout_server.doors.decision_port.streams cimport is_stream, mark_dirty, stream_wait
 
 from turnout_server.observability.metrics import HANDLING_BOUNDS_S
 
@@ -42,32 +42,35 @@ cdef void count_handled(stream_t* stream, int code) noexcept nogil:
     counter_add(&thread.handling_ns[stream.call], taken)
 
 
-cdef int failure_headers(const failure_t* failure, nghttp2_nv* pairs) noexcept nogil:
+# Of what lives as long as the listener.
+cdef uint8_t NO_COPY = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE
+
+
+cdef int failure_headers(const failure_t* failure, uint8_t flags, nghttp2_nv* pairs) noexcept nogil:
     """At most 5 pairs: what the trailers of a failed call say."""
     cdef int n = 2
-    # Copied: Python's own failures are gone before they are sent.
-    pairs[0] = header(text_of(b"grpc-status"), failure.number, NGHTTP2_NV_FLAG_NONE)
-    pairs[1] = header(text_of(b"grpc-message"), failure.message, NGHTTP2_NV_FLAG_NONE)
+    pairs[0] = header(text_of(b"grpc-status"), failure.number, flags)
+    pairs[1] = header(text_of(b"grpc-message"), failure.message, flags)
     if failure.details.size:
-        pairs[n] = header(text_of(b"grpc-status-details-bin"), failure.details, NGHTTP2_NV_FLAG_NONE)
+        pairs[n] = header(text_of(b"grpc-status-details-bin"), failure.details, flags)
         n += 1
     if failure.pushback.size:
-        pairs[n] = header(text_of(b"grpc-retry-pushback-ms"), failure.pushback, NGHTTP2_NV_FLAG_NONE)
+        pairs[n] = header(text_of(b"grpc-retry-pushback-ms"), failure.pushback, flags)
         n += 1
     # gRPC compression: none is known.
     if failure.code == 12:
-        pairs[n] = header(text_of(b"grpc-accept-encoding"), text_of(b"identity"), NGHTTP2_NV_FLAG_NONE)
+        pairs[n] = header(text_of(b"grpc-accept-encoding"), text_of(b"identity"), NO_COPY)
         n += 1
     return n
 
 
-cdef void fail_with(stream_t* stream, const failure_t* failure) noexcept nogil:
+cdef void fail_with(stream_t* stream, const failure_t* failure, uint8_t flags) noexcept nogil:
     """Ends a call whose answer has not begun: trailers alone."""
     cdef nghttp2_session* session = <nghttp2_session*> stream.connection.session
     cdef nghttp2_nv[7] pairs
-    pairs[0] = header(text_of(b":status"), text_of(b"200"), NGHTTP2_NV_FLAG_NONE)
-    pairs[1] = header(text_of(b"content-type"), text_of(b"application/grpc"), NGHTTP2_NV_FLAG_NONE)
-    cdef int n = 2 + failure_headers(failure, pairs + 2)
+    pairs[0] = header(text_of(b":status"), text_of(b"200"), NO_COPY)
+    pairs[1] = header(text_of(b"content-type"), text_of(b"application/grpc"), NO_COPY)
+    cdef int n = 2 + failure_headers(failure, flags, pairs + 2)
     count_handled(stream, failure.code)
     stream.has_answered = stream.is_finished = True
     h2_submit_response(session, stream.id, pairs, n, NULL)
@@ -79,10 +82,11 @@ cdef void fail(stream_t* stream, int which) noexcept nogil:
     cdef thread_t* thread = stream.connection.thread
     if which == FAIL_OVERLOADED:
         counter_add(&thread.shed, 1)
+        thread.refusals_due += 1
         thread.random = thread.random * <uint64_t> 6364136223846793005 + <uint64_t> 1442695040888963407
         which += <int> (thread.random >> 61)
     if not stream.has_answered:
-        fail_with(stream, &thread.failures[which])
+        fail_with(stream, &thread.failures[which], NO_COPY)
         return
     count_handled(stream, thread.failures[which].code)
     stream.status = which
@@ -120,16 +124,16 @@ cdef ssize_t read_out(nghttp2_session* session, int32_t id, uint8_t* memory, siz
         flags[0] |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM
         if stream.status < 0:
             pairs[0] = header(text_of(b"grpc-status"), text_of(b"0"),
-                              NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE)
+                              NO_COPY)
             n_pairs = 1
         else:
-            n_pairs = failure_headers(&stream.connection.thread.failures[stream.status], pairs)
+            n_pairs = failure_headers(&stream.connection.thread.failures[stream.status], NO_COPY, pairs)
         h2_submit_trailer(session, id, pairs, n_pairs)
         return n
     if n == 0:
         stream.is_deferred = True
         return NGHTTP2_ERR_DEFERRED
-    if stream.call == CALL_STREAM and buffer_size(&stream.input) and buffer_size(&stream.out) < MAX_STREAM_OUT_BYTES:
+    if is_stream(stream) and buffer_size(&stream.input) and buffer_size(&stream.out) < MAX_STREAM_OUT_BYTES:
         # It had to wait until its answers were read.
         stream_wait(stream)
     return n
@@ -144,9 +148,9 @@ cdef void answer(stream_t* stream) noexcept nogil:
         stream_resume(stream)
         return
     pairs[0] = header(text_of(b":status"), text_of(b"200"),
-                      NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE)
+                      NO_COPY)
     pairs[1] = header(text_of(b"content-type"), text_of(b"application/grpc"),
-                      NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE)
+                      NO_COPY)
     provider.source.ptr = stream
     provider.read_callback = read_out
     stream.has_answered = True
@@ -183,11 +187,30 @@ cdef bint ask_python(stream_t* stream, int call, bint is_drawn, slice_t message,
             failure.message = slice_of(text)
             failure.details = slice_of(details)
             failure.pushback = slice_of(pushback)
-            fail_with(stream, &failure)
+            # Copied: it is gone before it is sent.
+            fail_with(stream, &failure, NGHTTP2_NV_FLAG_NONE)
             return False
         fail(stream, FAIL_TOO_LATE if code == 4 else FAIL_INTERNAL)
     except BaseException:
         # The callable words every failure; what is left is memory.
+        fail(stream, FAIL_INTERNAL)
+    return False
+
+
+cdef bint ask_processor(stream_t* stream, slice_t message, buffer_t* out) noexcept with gil:
+    """True with Python's answer to one message of Envoy's added to `out`; False with the call ended."""
+    cdef thread_t* thread = stream.connection.thread
+    cdef bytes answered
+    try:
+        stream.is_processing = True
+        given = PyBytes_FromStringAndSize(message.data, message.size)
+        is_full = thread.n_pending >= thread.limits.max_pending
+        answered = (<object> thread.longer_way).process(<uint64_t> stream, given, is_full)
+        if not buffer_add(out, PyBytes_AS_STRING(answered), PyBytes_GET_SIZE(answered)):
+            raise MemoryError()
+        return True
+    except BaseException:
+        # The callable answers whatever it is given; what is left is memory, and bytes that are no message.
         fail(stream, FAIL_INTERNAL)
     return False
 

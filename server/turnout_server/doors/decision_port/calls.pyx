@@ -10,13 +10,13 @@ from turnout_server.doors.compiled.protobuf cimport (
     FIELD_END, FIELD_READ, WIRE_BYTES, cursor_of, cursor_t, field_t, is_utf8, put_varint, read_field,
 )
 from turnout_server.doors.decision_port.answers cimport (
-    MAX_STREAM_OUT_BYTES, answer, ask_python, count_out, fail, succeed,
+    MAX_STREAM_OUT_BYTES, answer, ask_processor, ask_python, count_out, fail, succeed,
 )
 from turnout_server.doors.decision_port.buffer cimport buffer_add, buffer_size, buffer_t
 from turnout_server.doors.decision_port.decider cimport DECIDED, DRAWN, LONGER_WAY, TOO_LATE, decide_route
 from turnout_server.doors.decision_port.model cimport *
 from turnout_server.doors.decision_port.nghttp2 cimport *
-from turnout_server.doors.decision_port.streams cimport mark_dirty, stream_release, stream_wait
+from turnout_server.doors.decision_port.streams cimport is_stream, mark_dirty, stream_release, stream_wait
 
 
 cdef extern from "atomics.h" nogil:
@@ -227,12 +227,29 @@ cdef bint read_item(slice_t message, slice_t* correlation, slice_t* request) noe
             return False
 
 
+cdef int decide_message(stream_t* stream, slice_t message) noexcept nogil:
+    """Adds the answer to one RouteStreamRequest. DECIDED, TOO_LATE, or -1 with the call ended."""
+    cdef slice_t correlation, request
+    cdef uint8_t[2] head
+    cdef int code = LONGER_WAY
+    if read_item(message, &correlation, &request) and correlation.size < 0x80:
+        head[0] = TAG_1_BYTES
+        head[1] = <uint8_t> correlation.size
+        if correlation.size and not (buffer_add(&stream.out, head, 2)
+                                     and buffer_add(&stream.out, correlation.data, correlation.size)):
+            fail(stream, FAIL_INTERNAL)
+            return -1
+        code = decide_item(stream, request, &stream.out, TAG_2_BYTES)
+    if code == LONGER_WAY:
+        code = DECIDED if ask_python(stream, CALL_STREAM, False, message, time_left_s(stream), &stream.out) else -1
+    return code
+
+
 cdef void decide_stream(stream_t* stream) noexcept nogil:
     """Decides what has come of a stream of requests, in order."""
     cdef thread_t* thread = stream.connection.thread
-    cdef slice_t message, correlation, request
+    cdef slice_t message
     cdef size_t start, used
-    cdef uint8_t[2] head
     cdef int code, n = 0
     while buffer_size(&stream.out) < MAX_STREAM_OUT_BYTES:
         code = next_message(stream, &message)
@@ -249,22 +266,10 @@ cdef void decide_stream(stream_t* stream) noexcept nogil:
         if not add_prefix(&stream.out, &start):
             fail(stream, FAIL_INTERNAL)
             return
-        if read_item(message, &correlation, &request):
-            head[0] = TAG_1_BYTES
-            head[1] = <uint8_t> correlation.size
-            if correlation.size >= 0x80:
-                code = LONGER_WAY
-            elif correlation.size and not (buffer_add(&stream.out, head, 2)
-                                           and buffer_add(&stream.out, correlation.data, correlation.size)):
-                fail(stream, FAIL_INTERNAL)
-                return
-            else:
-                code = decide_item(stream, request, &stream.out, TAG_2_BYTES)
+        if stream.call == CALL_PROCESS:
+            code = DECIDED if ask_processor(stream, message, &stream.out) else -1
         else:
-            code = LONGER_WAY
-        if code == LONGER_WAY and ask_python(stream, CALL_STREAM, False, message, time_left_s(stream),
-                                            &stream.out):
-            code = DECIDED
+            code = decide_message(stream, message)
         if code != DECIDED:
             stream.out.end = stream.out.begin + start
             if code == TOO_LATE:
@@ -355,7 +360,7 @@ cdef void decide_pending(thread_t* thread, int most) noexcept nogil:
             decide_one(stream)
         elif stream.call == CALL_BATCH:
             decide_batch(stream)
-        elif stream.call == CALL_STREAM:
+        elif is_stream(stream):
             decide_stream(stream)
         else:
             decide_health(stream)

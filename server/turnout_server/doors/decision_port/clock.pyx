@@ -8,7 +8,7 @@ from turnout_server.doors.decision_port.calls cimport HEALTH_SERVICE_UNKNOWN, te
 from turnout_server.doors.decision_port.connections cimport connection_kill
 from turnout_server.doors.decision_port.model cimport *
 from turnout_server.doors.decision_port.nghttp2 cimport *
-from turnout_server.doors.decision_port.streams cimport mark_dirty
+from turnout_server.doors.decision_port.streams cimport is_stream, mark_dirty
 
 
 cdef extern from "counters.h" nogil:
@@ -44,7 +44,7 @@ cdef void watch_streams(connection_t* connection) noexcept nogil:
             if stream.is_open and not stream.is_pending:
                 fail(stream, FAIL_TOO_LATE)
         elif not stream.is_watching and thread.now_ns - stream.last_ns > thread.limits.stall_ns and not (
-                stream.call == CALL_STREAM and stream.is_open and buffer_size(&stream.out) == 0):
+                is_stream(stream) and stream.is_open and buffer_size(&stream.out) == 0):
             # Half a request, or an answer that nobody reads.
             h2_submit_rst_stream(<nghttp2_session*> connection.session, 0, stream.id, NGHTTP2_CANCEL)
             mark_dirty(connection)

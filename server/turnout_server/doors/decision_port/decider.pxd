@@ -1,10 +1,11 @@
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from turnout_fastpath.core cimport MAX_TIERS, decision_t, slice_t
 from turnout_fastpath.engine cimport Worker, worker_t
 from turnout_fastpath.snapshot cimport Snapshot, snapshot_t
 from turnout_server.doors.compiled.response_writer cimport ResponseForm, response_form_t
 from turnout_server.doors.decision_port.buffer cimport buffer_t
+from turnout_server.doors.decision_port.ring cimport Ring, ring_t
 
 cdef enum:
     DECIDED = 0
@@ -38,7 +39,12 @@ cdef struct decider_t:
     char* memory
     uint64_t memory_size
     uint64_t max_text_bytes
+    uint8_t* response            # room for one answer
     counts_t counts
+    ring_t* ring                 # NULL: no decision is kept
+    uint64_t keep_below          # a decision is kept if 63 random bits of its id are below
+    uint32_t generation          # of the snapshot, for whoever drains the ring
+    const uint8_t* keeps         # by policy, KEEPS_
 
 
 # Decides RouteRequest's bytes and appends RouteResponse's to `out`, counted. `remaining_s` is infinite without a deadline.
@@ -51,6 +57,9 @@ cdef class Decider:
     cdef readonly Snapshot snapshot
     cdef Worker worker
     cdef ResponseForm form
+    cdef uint8_t[::1] response
     cdef double[::1] least_times
     cdef uint64_t[::1] decisions
     cdef uint64_t[::1] reasons
+    cdef const uint8_t[::1] keeping
+    cdef Ring ring

@@ -72,7 +72,10 @@ cdef enum:
     MAX_EVENTS = 256
     READ_BYTES = 64 << 10
     ACCEPTS_A_TURN = 64
-    DECISIONS_A_TURN = 64
+    DECISIONS_A_TURN = 16        # until their answers are sent: others' wait is no longer than these take
+    # While calls are refused, sockets are read no faster than this. What comes above it waits in them, so that refusals
+    # cannot crowd the decisions out.
+    REFUSALS_A_DECISION = 2
     TICK_MS = 100
     ACCEPT_PAUSE_NS = 200 * 1000000
 
@@ -155,8 +158,10 @@ cdef void run_loop(loop_t* loop) noexcept nogil:
                     continue
                 if events[i].events & EPOLLOUT:
                     connection_send(<connection_t*> source)
-                if events[i].events & EPOLLIN:
+                if events[i].events & EPOLLIN and thread.refusals_due <= 0:
                     connection_read(<connection_t*> source, memory, READ_BYTES)
+        # An empty queue has room for whoever waits.
+        thread.refusals_due = max(0, thread.refusals_due - REFUSALS_A_DECISION * DECISIONS_A_TURN)
         decide_pending(thread, DECISIONS_A_TURN)
         send_dirty(thread)
         if thread.now_ns - loop.tick_ns > TICK_MS * <uint64_t> 1000000 or thread.told_health != flag_read(
@@ -243,6 +248,7 @@ cdef class Listener:
         c.max_streams = limits.max_streams
         c.max_connections = limits.max_connections
         c.max_batch = limits.max_batch
+        c.processes = limits.processes
         c.handshake_ns = round(limits.handshake_s * 1e9)
         c.stall_ns = round(limits.stall_s * 1e9)
         c.keepalive_ns = round(limits.keepalive_s * 1e9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from enum import IntEnum
+from typing import Protocol
 from urllib.parse import quote_from_bytes
 
 from turnout.v1.routing_pb2 import RouteBatchRequest, RouteBatchResponse, RouteResult, RouteStreamRequest
@@ -42,16 +43,44 @@ class Call(IntEnum):
     ROUTE = 1
     BATCH = 2
     STREAM = 3
-    ITEM = 6
+    PROCESS = 6
+    ITEM = 7
+
+
+class Processing(Protocol):
+    """Answers Envoy's messages, each stream's in their order."""
+
+    def process(self, stream: int, message: bytes, is_full: bool) -> bytes:
+        """The answer to one message of a stream."""
+        ...
+
+    def end(self, stream: int) -> None:
+        """The stream has ended."""
+        ...
 
 
 class LongerWay:
     """Decides, or says why not. Called by the listener's threads; one call at a time."""
 
     def __init__(
-        self, decider: ItemDecider, logging_decider: ItemDecider, metrics: Metrics, *, max_batch: int
+        self,
+        decider: ItemDecider,
+        logging_decider: ItemDecider,
+        metrics: Metrics,
+        *,
+        max_batch: int,
+        processing: Processing | None = None,
     ) -> None:
-        """Decides by `decider`, or by `logging_decider` what was drawn for the log; `max_batch` bounds a batch."""
+        """Takes what decides.
+
+        Args:
+            decider: of what is not to be logged.
+            logging_decider: of what was drawn for the log.
+            metrics: what counts.
+            max_batch: most requests of a batch.
+            processing: of Envoy's messages; None: none come.
+        """
+        self._processing = processing
         self._decider = decider
         self._logging_decider = logging_decider
         self._metrics = metrics
@@ -85,6 +114,22 @@ class LongerWay:
             failure = describe_failure(error)
             self._metrics.count(ERRORS, failure.reason_name).add()
             return word_failure(failure)
+
+    def process(self, stream: int, message: bytes, is_full: bool) -> bytes:
+        """The answer to one message of Envoy's; `is_full`: it should be refused if it asks for a decision.
+
+        Raises:
+            Exception: the bytes are no message.
+        """
+        assert self._processing is not None
+        with self._lock:
+            return self._processing.process(stream, message, is_full)
+
+    def end_process(self, stream: int) -> None:
+        """Envoy has no more to say of a request."""
+        assert self._processing is not None
+        with self._lock:
+            self._processing.end(stream)
 
     def _route(self, decider: ItemDecider, message: bytes, remaining_s: float | None) -> bytes:
         return decider.decide(message, remaining_s)

@@ -14,10 +14,11 @@ cdef enum:
     CALL_STREAM = 3
     CALL_HEALTH_CHECK = 4
     CALL_HEALTH_WATCH = 5
-    N_CALLS = 6
+    CALL_PROCESS = 6             # Envoy's external processor
+    N_CALLS = 7
 
     # An item of a batch, for Python alone.
-    CALL_ITEM = 6
+    CALL_ITEM = 7
 
     N_CODES = 17                 # of gRPC
     HANDLING_BUCKETS = 15
@@ -52,6 +53,7 @@ cdef struct limits_t:
     int32_t max_streams          # a connection
     int32_t max_connections
     int32_t max_batch
+    bint processes               # whether Envoy's external processor is served
     uint64_t handshake_ns        # until the client's preface is there
     uint64_t stall_ns            # without a byte of an unfinished request, or of an answer that waits to be read
     uint64_t keepalive_ns        # of silence until a PING
@@ -80,6 +82,7 @@ cdef struct stream_t:
     bint is_deferred             # HTTP/2 waits for more of `out`
     bint is_watching
     int32_t watched              # the health status told last
+    bint is_processing           # Python knows it by its address
     uint64_t began_ns
     uint64_t last_ns             # when the last of its bytes came or went
     uint64_t deadline_ns         # 0: none
@@ -134,6 +137,8 @@ cdef struct thread_t:
     stream_t* last_pending
     int32_t n_pending
     stream_t* free_streams
+    int32_t n_free_streams
+    int32_t refusals_due         # refusals that decisions have not made up for yet; see REFUSALS_A_DECISION
     uint64_t now_ns
     uint64_t random
     size_t buffered_bytes

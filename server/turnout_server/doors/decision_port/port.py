@@ -8,24 +8,33 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grpc import StatusCode
 from turnout_fastpath import Snapshot
 
 from turnout_server.doors.admission import RETRY_AFTER_S
 from turnout_server.doors.decision_port.decider import Decider
+from turnout_server.doors.decision_port.kept import KeptDecision, SnapshotNames
 from turnout_server.doors.decision_port.listener import LibraryMissingError, Listener
-from turnout_server.doors.decision_port.longer_way import LongerWay, WordedFailure, unworded, word_failure
+from turnout_server.doors.decision_port.longer_way import (
+    LongerWay,
+    Processing,
+    WordedFailure,
+    unworded,
+    word_failure,
+)
+from turnout_server.doors.decision_port.ring import Ring
 from turnout_server.doors.errors import (
     DeadlineExceededError,
     NotServingError,
     OverloadedError,
     describe_failure,
 )
-from turnout_server.doors.items import ItemDecider
+from turnout_server.doors.items import ItemDecider, RecordsRoutes
 from turnout_server.lifecycle import StartError, UnavailableError
 from turnout_server.observability.decision_log import DecisionLog
 from turnout_server.observability.metrics import (
@@ -44,10 +53,16 @@ from turnout_server.ports import Address, check_free, find_address
 from turnout_server.routing import Router
 from turnout_server.settings import Settings
 
+if TYPE_CHECKING:
+    from turnout_server.doors.ext_proc.outcomes import Outcomes
+
 BACKLOG = 1024
 # Between looks whether drained connections are gone.
 LOOK_S = 0.02
 ROUTING, HEALTH = "turnout.v1.RoutingService", "grpc.health.v1.Health"
+# A second of kept decisions at full load, without text.
+RING_BYTES = 1 << 20
+DRAINED_AT_ONCE = 1024
 # By the number of the call in model.pxd.
 METHODS: tuple[Labels, ...] = (
     ("unary", "unknown", "unknown"),
@@ -56,6 +71,7 @@ METHODS: tuple[Labels, ...] = (
     ("bidi_stream", ROUTING, "RouteStream"),
     ("unary", HEALTH, "Check"),
     ("server_stream", HEALTH, "Watch"),
+    ("bidi_stream", "envoy.service.ext_proc.v3.ExternalProcessor", "Process"),
 )
 CODE_NAMES = {code.value[0]: code.name for code in StatusCode}
 MISSING_LIBRARY = (
@@ -71,6 +87,7 @@ class Limits:
     max_message_bytes: int
     max_pending: int
     max_batch: int
+    processes: bool = False
     max_age_s: float | None = None
     max_buffered_bytes: int = 256 << 20
     max_streams: int = 1024
@@ -89,8 +106,17 @@ class Limits:
             max_message_bytes=settings.max_message_bytes,
             max_pending=settings.max_in_flight,
             max_batch=settings.max_batch,
+            processes=settings.ext_proc,
             max_age_s=settings.max_connection_age_s,
         )
+
+
+def processing(router: Router, metrics: Metrics, outcomes: Outcomes, limit: int) -> Processing:
+    """Envoy's messages answered as on the main port."""
+    # Not needed, and not there, where no Envoy asks.
+    from turnout_server.doors.ext_proc.streams import Streams
+
+    return Streams(router, metrics, outcomes, limit)
 
 
 def word_failures(limit: int, source: random.Random) -> list[WordedFailure]:
@@ -123,7 +149,10 @@ class DecisionPort:
         metrics: Metrics,
         *,
         shares_port: bool = False,
+        ext_proc: Outcomes | None = None,
         limits: Limits | None = None,
+        recorder: RecordsRoutes | None = None,
+        keep_share: float = 0.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         source: random.Random | None = None,
     ) -> None:
@@ -134,7 +163,10 @@ class DecisionPort:
             router: what decides what is left to Python, and whose snapshot is decided with.
             metrics: counts what Python decides.
             shares_port: whether another process holds the port.
+            ext_proc: where Envoy's outcomes go; None: no Envoy is served.
             limits: of each thread; those of the settings unless given.
+            recorder: of what Python decides; None: nothing is stored.
+            keep_share: share of the decisions, 0 to 1, that wait in rings for `drain_kept`.
             sleep: waits out the drain's grace, in seconds.
             source: of retry times.
         """
@@ -145,10 +177,24 @@ class DecisionPort:
         self._limits = limits or Limits.of(settings)
         self._source = source or random.Random()
         sampling, logging = (
-            ItemDecider(router, metrics, DecisionLog(share), max_text_bytes=settings.max_text_bytes)
+            ItemDecider(
+                router, metrics, DecisionLog(share), max_text_bytes=settings.max_text_bytes, recorder=recorder
+            )
             for share in (settings.log_sample, 1.0)
         )
-        self._longer_way = LongerWay(sampling, logging, metrics, max_batch=settings.max_batch)
+        self._longer_way = LongerWay(
+            sampling,
+            logging,
+            metrics,
+            max_batch=settings.max_batch,
+            processing=None
+            if ext_proc is None
+            else processing(router, metrics, ext_proc, settings.max_in_flight),
+        )
+        self._keep_share = keep_share
+        # By thread. They outlive snapshots, whose names stay by their number.
+        self._rings: list[Ring] = []
+        self._names: list[SnapshotNames] = []
         self._sockets: list[socket.socket] = []
         self._listeners: list[Listener] = []
         self._threads: list[threading.Thread] = []
@@ -193,8 +239,9 @@ class DecisionPort:
 
     async def install(self, snapshot: Snapshot) -> None:
         """Swaps what decides. Each thread takes the new snapshot between two decisions."""
-        for listener in self._listeners:
-            listener.install(await asyncio.to_thread(self._new_decider, snapshot))
+        self._name(snapshot)
+        for index, listener in enumerate(self._listeners):
+            listener.install(await asyncio.to_thread(self._new_decider, snapshot, index))
 
     async def drain(self) -> None:
         """Says NOT_SERVING, gives load balancers time to look away, refuses new requests, finishes others."""
@@ -234,6 +281,18 @@ class DecisionPort:
         with self._summing:
             return self._add_up()
 
+    def drain_kept(self) -> Iterator[KeptDecision]:
+        """Takes out what waits in the rings. For one thread at a time."""
+        for ring in self._rings:
+            while drained := ring.drain(DRAINED_AT_ONCE):
+                for one in drained:
+                    yield KeptDecision(one, self._names[one.generation])
+
+    @property
+    def kept_dropped(self) -> int:
+        """Decisions to be kept that found their ring full."""
+        return sum(ring.dropped for ring in self._rings)
+
     def _add_up(self) -> Sums:
         for listener in self._listeners:
             done = [Sums(decider.sums()) for decider in listener.collect_retired()]
@@ -250,15 +309,18 @@ class DecisionPort:
         settings = self._settings
         failures = word_failures(self._limits.max_pending, self._source)
         shared: list[socket.socket] = []
+        self._name(self._router.snapshot)
         if settings.decision_socket is not None:
             shared.append(_listen_unix(settings.decision_socket))
             self._sockets.extend(shared)
-        for _ in range(settings.decision_threads):
+        if self._keep_share > 0:
+            self._rings = [Ring(RING_BYTES) for _ in range(settings.decision_threads)]
+        for index in range(settings.decision_threads):
             # Each thread accepts for itself: the kernel spreads connections over the sockets of a port.
             own = _listen_tcp(address)
             self._sockets.append(own)
             address = address[0], own.getsockname()
-            decider = self._new_decider(self._router.snapshot)
+            decider = self._new_decider(self._router.snapshot, index)
             sockets = [own, *shared]
             self._listeners.append(
                 Listener(decider, self._longer_way, failures, sockets=sockets, limits=self._limits)
@@ -272,8 +334,21 @@ class DecisionPort:
             sock.close()
         self._sockets.clear()
 
-    def _new_decider(self, snapshot: Snapshot) -> Decider:
-        return Decider(snapshot, self._settings.max_text_bytes, self._settings.log_sample)
+    def _name(self, snapshot: Snapshot) -> None:
+        names = SnapshotNames.of(snapshot) if self._keep_share > 0 else None
+        # Equal ones, as after a change of rules alone, share their number.
+        if names is not None and names not in self._names[-1:]:
+            self._names.append(names)
+
+    def _new_decider(self, snapshot: Snapshot, index: int) -> Decider:
+        return Decider(
+            snapshot,
+            self._settings.max_text_bytes,
+            self._settings.log_sample,
+            ring=self._rings[index] if self._rings else None,
+            generation=max(len(self._names) - 1, 0),
+            keep_share=self._keep_share,
+        )
 
     def _set_state(self, **flags: bool) -> None:
         for listener in self._listeners:

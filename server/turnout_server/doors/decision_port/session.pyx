@@ -10,7 +10,7 @@ from turnout_server.doors.decision_port.buffer cimport buffer_add, buffer_size
 from turnout_server.doors.decision_port.calls cimport PREFIX_BYTES, give_back, next_message
 from turnout_server.doors.decision_port.model cimport *
 from turnout_server.doors.decision_port.nghttp2 cimport *
-from turnout_server.doors.decision_port.streams cimport mark_dirty, stream_close, stream_new, stream_wait
+from turnout_server.doors.decision_port.streams cimport is_stream, mark_dirty, stream_close, stream_new, stream_wait
 
 
 cdef extern from "counters.h" nogil:
@@ -85,7 +85,14 @@ cdef int call_of(const uint8_t* path, size_t size) noexcept nogil:
         return CALL_HEALTH_CHECK
     if equals(path, size, text_of(b"/grpc.health.v1.Health/Watch")):
         return CALL_HEALTH_WATCH
+    if equals(path, size, text_of(b"/envoy.service.ext_proc.v3.ExternalProcessor/Process")):
+        return CALL_PROCESS
     return CALL_UNKNOWN
+
+
+cdef inline bint decides(const stream_t* stream) noexcept nogil:
+    """Whether its method is one that a service that is full or not ready refuses."""
+    return stream.call <= CALL_STREAM or stream.call == CALL_PROCESS
 
 
 cdef uint64_t timeout_ns(const uint8_t* value, size_t size) noexcept nogil:
@@ -127,6 +134,8 @@ cdef int on_header(nghttp2_session* session, const nghttp2_frame* frame, const u
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
     if equals(name, name_size, text_of(b":path")):
         stream.call = call_of(value, size)
+        if stream.call == CALL_PROCESS and not stream.connection.thread.limits.processes:
+            stream.call = CALL_UNKNOWN
         if stream.call == CALL_UNKNOWN:
             stream.failure = FAIL_UNKNOWN_METHOD
     elif equals(name, name_size, text_of(b":method")):
@@ -160,8 +169,11 @@ cdef void open_call(stream_t* stream) noexcept nogil:
     counter_add(&thread.started[stream.call], 1)
     if stream.failure >= 0:
         fail(stream, stream.failure)
-    elif stream.call <= CALL_STREAM and not flag_read(&thread.admits):
+    elif decides(stream) and not flag_read(&thread.admits):
         fail(stream, FAIL_NOT_SERVING)
+    elif stream.call <= CALL_STREAM and thread.n_pending >= thread.limits.max_pending:
+        # Before its body is looked at.
+        fail(stream, FAIL_OVERLOADED)
 
 
 cdef void end_request(stream_t* stream) noexcept nogil:
@@ -170,7 +182,7 @@ cdef void end_request(stream_t* stream) noexcept nogil:
     stream.has_ended = True
     if stream.is_finished or stream.is_watching:
         return
-    if thread.n_pending >= thread.limits.max_pending and stream.call <= CALL_STREAM and not stream.has_answered:
+    if thread.n_pending >= thread.limits.max_pending and decides(stream) and not stream.has_answered:
         fail(stream, FAIL_OVERLOADED)
     else:
         stream_wait(stream)
@@ -198,7 +210,7 @@ cdef int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, voi
         return 0
     if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
         end_request(stream)
-    elif stream.call == CALL_STREAM and not stream.is_pending:
+    elif is_stream(stream) and not stream.is_pending:
         if next_message(stream, &message):
             stream_wait(stream)
         else:
@@ -219,10 +231,10 @@ cdef int on_data(nghttp2_session* session, uint8_t flags, int32_t id, const uint
         h2_session_consume_stream(session, id, size)
         return 0
     stream.last_ns = thread.now_ns
-    if stream.call != CALL_STREAM:
+    if not is_stream(stream):
         # A stream of requests gets its window back as they are decided.
         h2_session_consume_stream(session, id, size)
-    if stream.call != CALL_STREAM and buffer_size(&stream.input) + size > (
+    if not is_stream(stream) and buffer_size(&stream.input) + size > (
             thread.limits.max_message_bytes + PREFIX_BYTES):
         fail(stream, FAIL_MESSAGE_SIZE)
     elif thread.buffered_bytes + size > thread.limits.max_buffered_bytes:

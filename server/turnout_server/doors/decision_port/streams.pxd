@@ -2,6 +2,10 @@ from libc.stdint cimport int32_t
 
 from turnout_server.doors.decision_port.model cimport *
 
+# Requests come on it one after the other.
+cdef inline bint is_stream(const stream_t* stream) noexcept nogil:
+    return stream.call == CALL_STREAM or stream.call == CALL_PROCESS
+
 cdef stream_t* stream_new(connection_t* connection, int32_t id) noexcept nogil
 
 # HTTP/2 knows it no more.

@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 
 import grpc
 from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
-from turnout_fastpath import Decision, Request, Snapshot
 
 from turnout_server.doors.admission import Admission
 from turnout_server.doors.errors import OverloadedError, abort, describe_failure
+from turnout_server.doors.ext_proc.models import Models
 from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.ext_proc.processor import Processor, Setting
 from turnout_server.doors.routing_servicer import EOF, Method
@@ -25,28 +25,6 @@ from turnout_server.routing import Router
 SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-
-
-class Models:
-    """Decides by the router, and knows the models of its deployments."""
-
-    def __init__(self, router: Router) -> None:
-        self._router = router
-        self._read: Snapshot | None = None
-        self._models: dict[str, str] = {}
-
-    def decide(self, request: Request) -> Decision:
-        """Decides, and counts nothing."""
-        return self._router.decide_uncounted(request)
-
-    def model_of(self, deployment: str) -> str:
-        """The provider's name of a deployment's model; of one that a new policy lacks, its own name."""
-        snapshot = self._router.snapshot
-        if self._read is not snapshot:
-            tiers = snapshot.policies.document["tiers"]
-            self._models = {entry["name"]: entry["model"] for tier in tiers for entry in tier["chain"]}
-            self._read = snapshot
-        return self._models.get(deployment, deployment)
 
 
 class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]

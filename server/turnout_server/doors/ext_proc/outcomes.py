@@ -17,7 +17,8 @@ from turnout_server.doors.ext_proc.chat_body import ChatWire
 from turnout_server.observability.metrics import GATEWAY_RESPONSES, Metrics
 from turnout_server.planning.price_book import PriceBook
 from turnout_server.providers.faults import FaultKind
-from turnout_server.quality.store.records import AttemptRecord, CostRecord, DecisionRecord
+from turnout_server.quality.route_recorder import decision_record
+from turnout_server.quality.store.records import AttemptRecord, CostRecord
 from turnout_server.quality.store.store import OutcomeStore
 
 # What no response is known of.
@@ -83,7 +84,7 @@ class Outcomes:
             AttemptResult.SERVED if served else AttemptResult.FAILED if outcome.status else AttemptResult.LOST
         )
         attempt_id = secrets.token_hex(16)
-        store.record_decision(_decision_record(decision, int(now_s * 1000)))
+        store.record_decision(decision_record(decision, int(now_s * 1000), "", strategy=GATEWAY))
         store.record_attempt(
             AttemptRecord(
                 attempt_id=attempt_id,
@@ -123,22 +124,3 @@ def _fault_of(status: int) -> FaultKind:
     if status >= 500:
         return FaultKind.SERVER_ERROR
     return FaultKind.CONFIGURATION if status in (401, 403, 404) else FaultKind.BAD_REQUEST
-
-
-def _decision_record(decision: Decision, now_ms: int) -> DecisionRecord:
-    return DecisionRecord(
-        decision_id=decision.decision_id,
-        at_ms=now_ms,
-        policy=decision.policy,
-        tier=decision.tier,
-        status=decision.status.name.lower(),
-        deployment=decision.deployment,
-        task=decision.task or "",
-        strategy=GATEWAY,
-        propensity=decision.propensity,
-        tokens_total=decision.tokens_total,
-        p_sufficient={c.tier: c.p_sufficient for c in decision.candidates if c.p_sufficient is not None},
-        policy_revision=decision.policy_revision,
-        bundle_revision=decision.bundle_revision,
-        features_revision=decision.features_revision,
-    )

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, StatementError
 
 from turnout_server.quality.store.rows import Row
 from turnout_server.quality.store.schema import COSTS, COUNTS, PRICES, WRITERS
@@ -19,6 +19,7 @@ CountKey = tuple[int, str, str, str]
 # What a record in the journal is, under the key "t".
 COST = "cost"
 PRICE = "price"
+_JOURNALLED: Mapping[Table, str] = {COSTS: COST, PRICES: PRICE}
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Batch:
         journal_size: what to mark as done in the journal.
         rejected: rows that the database refused one by one, by table.
         cost_rows: how many of `costs` are costs; known once they were written.
+        refused: records of the journal that the database does not take, or that are none.
     """
 
     number: int
@@ -42,6 +44,7 @@ class Batch:
     journal_size: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     cost_rows: int = 0
+    refused: list[bytes] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.counts or self.costs)
@@ -65,9 +68,10 @@ def apply_batch(
     write = _write_singly if singly else _write
     # Of an earlier try.
     batch.rejected.clear()
+    batch.refused.clear()
     for table, rows in batch.rows.items():
         write(connection, table, rows, batch)
-    costs, prices = read_journal(batch.costs)
+    costs, prices, batch.refused = read_journal(batch.costs)
     batch.cost_rows = len(costs)
     write(connection, PRICES, prices, batch)
     write(connection, COSTS, costs, batch)
@@ -81,21 +85,44 @@ def apply_batch(
     return True
 
 
-def read_journal(records: Iterable[bytes]) -> tuple[list[Row], list[Row]]:
-    """Rows of costs and of prices."""
+def is_of_a_row(error: StatementError) -> bool:
+    """Whether an error comes back however often the same row is tried.
+
+    One that no driver raised is a StatementError itself: a value that none takes.
+    """
+    return isinstance(error, (DataError, IntegrityError, ProgrammingError)) or type(error) is StatementError
+
+
+def read_journal(records: Iterable[bytes]) -> tuple[list[Row], list[Row], list[bytes]]:
+    """Rows of costs and of prices, and records that are neither."""
     found: Mapping[str, list[Row]] = {COST: [], PRICE: []}
+    strange: list[bytes] = []
     for record in records:
-        row = orjson.loads(record)
-        found[row.pop("t")].append(row)
-    return found[COST], found[PRICE]
+        try:
+            row = orjson.loads(record)
+            found[row.pop("t")].append(row)
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            strange.append(record)
+    return found[COST], found[PRICE], strange
 
 
-def write_left_over(connection: Connection, records: Iterable[bytes]) -> int:
-    """Writes costs of a process that ended, as far as they are not there; returns how many records there were."""
-    costs, prices = read_journal(records)
-    _write(connection, PRICES, prices, None)
-    _write(connection, COSTS, costs, None)
-    return len(costs)
+def write_left_over(connection: Connection, records: Iterable[bytes]) -> tuple[int, list[bytes]]:
+    """Writes costs of a process that ended, as far as they are not there.
+
+    Returns:
+        how many costs there are now of these records, and the records that the database refuses.
+    """
+    batch = Batch(0)
+    costs, prices, batch.refused = read_journal(records)
+    for table, rows in ((PRICES, prices), (COSTS, costs)):
+        try:
+            with connection.begin_nested():
+                _write(connection, table, rows, None)
+        except StatementError as error:
+            if not is_of_a_row(error):
+                raise
+            _write_singly(connection, table, rows, batch)
+    return len(costs) - batch.rejected.get(COSTS.name, 0), batch.refused
 
 
 def _insert(connection: Connection, table: Table) -> Any:
@@ -113,8 +140,13 @@ def _write_singly(connection: Connection, table: Table, rows: Sequence[Row], bat
         try:
             with connection.begin_nested():
                 _write(connection, table, [row], None)
-        except SQLAlchemyError:
+        except StatementError as error:
+            # A full disk, say, is no fault of the row.
+            if not is_of_a_row(error):
+                raise
             batch.rejected[table.name] = batch.rejected.get(table.name, 0) + 1
+            if table in _JOURNALLED:
+                batch.refused.append(orjson.dumps({"t": _JOURNALLED[table], **row}))
 
 
 def _add_counts(connection: Connection, counts: Mapping[CountKey, int]) -> None:

@@ -26,6 +26,8 @@ FILE_BYTES = 1 << 20
 MAX_FILES = 1024
 """With FILE_BYTES: 1 GiB, some three million costs."""
 _SUFFIX = ".journal"
+DAMAGED = ".damaged"
+"""Of a journal that has bytes where the next record should begin, and are none: it stays for people to look at."""
 _LENGTH = struct.Struct("<I")
 _HEAD = 8
 
@@ -61,8 +63,9 @@ class _File:
 
     def append(self, payload: bytes) -> None:
         at, end = self.used, self.used + _HEAD + len(payload)
-        self.map[at + 4 : end] = _LENGTH.pack(zlib.crc32(payload)) + payload
-        self.map[at : at + 4] = _LENGTH.pack(len(payload))
+        framed = frame(payload)
+        self.map[at + 4 : end] = framed[4:]
+        self.map[at : at + 4] = framed[:4]
         self.used = end
 
     def close(self, *, delete: bool) -> None:
@@ -160,7 +163,7 @@ class Journal:
 def adopt(path: Path) -> Iterator[list[bytes] | None]:
     """The records of a file that another process left; None if a process still holds it.
 
-    The file is deleted at the end of the block, unless the block raises.
+    The file is deleted at the end of the block, unless the block raises; one that is damaged is renamed instead.
     """
     try:
         descriptor = os.open(path, os.O_RDWR)
@@ -173,9 +176,12 @@ def adopt(path: Path) -> Iterator[list[bytes] | None]:
         except BlockingIOError:
             yield None
             return
-        raw = path.read_bytes()
-        yield list(_read_all(raw))
-        path.unlink(missing_ok=True)
+        records, is_damaged = read_frames(path.read_bytes())
+        yield records
+        if is_damaged:
+            path.rename(path.with_suffix(DAMAGED))
+        else:
+            path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 
@@ -185,11 +191,21 @@ def left_over(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{_SUFFIX}"))
 
 
-def _read_all(raw: bytes) -> Iterator[bytes]:
-    at = 0
+def frame(payload: bytes) -> bytes:
+    """A record as it lies in a file."""
+    return _LENGTH.pack(len(payload)) + _LENGTH.pack(zlib.crc32(payload)) + payload
+
+
+def read_frames(raw: bytes) -> tuple[list[bytes], bool]:
+    """The records of a file, and whether it is damaged behind the last of them.
+
+    A kill leaves no length before its record is whole; a length without its record is damage.
+    """
+    at, payloads = 0, []
     while (payload := _read(raw, at)) is not None:
-        yield payload
+        payloads.append(payload)
         at += _HEAD + len(payload)
+    return payloads, any(raw[at : at + 4])
 
 
 def _read(raw: bytes | mmap.mmap, at: int) -> bytes | None:

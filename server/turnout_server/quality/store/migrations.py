@@ -26,7 +26,27 @@ def _create_tables(connection: Connection) -> None:
     schema.METADATA.create_all(connection)
 
 
-STEPS: Sequence[Callable[[Connection], None]] = (_create_tables,)
+def _tell_who_judged(connection: Connection) -> None:
+    """Scores name the judge and the tier compared with; comparisons without a judge have a table.
+
+    An empty database has all of it by the first step, which makes the tables as they are now.
+    """
+    there = {column["name"] for column in inspect(connection).get_columns("scores")}
+    for name in ("other_tier", "judge", "judge_version"):
+        if name not in there:
+            connection.execute(text(f"ALTER TABLE scores ADD COLUMN {name} VARCHAR(256) NOT NULL DEFAULT ''"))
+    schema.METADATA.create_all(connection, [schema.COMPARISONS])
+
+
+def _tell_which_inputs(connection: Connection) -> None:
+    """Kept feature vectors name their revision."""
+    if "inputs_revision" not in {column["name"] for column in inspect(connection).get_columns("decisions")}:
+        connection.execute(
+            text("ALTER TABLE decisions ADD COLUMN inputs_revision VARCHAR(256) NOT NULL DEFAULT ''")
+        )
+
+
+STEPS: Sequence[Callable[[Connection], None]] = (_create_tables, _tell_who_judged, _tell_which_inputs)
 
 
 def version_of(connection: Connection) -> int:

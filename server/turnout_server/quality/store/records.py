@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from turnout_server.completion.attempt import AttemptResult, Purpose
 from turnout_server.completion.cost import AttemptCost, Processing
@@ -32,7 +33,8 @@ class DecisionRecord:
         policy_revision: of the snapshot that decided.
         bundle_revision: the same.
         features_revision: the same.
-        features: the feature vector as little-endian float32; None: not kept.
+        features: the row that the classifier reads, as little-endian float32; None: not kept.
+        inputs_revision: of `features`, which training asks for; empty without.
         prompt: the request's text. Stored only by a store that was given a redactor, which the policy asks for.
         answer: the answer's text; the same.
     """
@@ -53,6 +55,7 @@ class DecisionRecord:
     bundle_revision: str = ""
     features_revision: str = ""
     features: bytes | None = field(default=None, repr=False)
+    inputs_revision: str = ""
     prompt: str | None = field(default=None, repr=False)
     answer: str | None = field(default=None, repr=False)
 
@@ -129,20 +132,34 @@ class GateRecord:
     verdicts: tuple[GateVerdict, ...]
 
 
+class Agreement(StrEnum):
+    """How far two answers are the same, as far as that can be told without a judge."""
+
+    EXACT = "exact"
+    """The same text, but for white space and case, and the same calls of tools."""
+    STRUCTURAL = "structural"
+    """Both are JSON of the same keys and kinds, or both call the same tools."""
+    NONE = "none"
+    """Neither."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreRecord:
-    """A grade of an answer, by a judge or by comparison with a shadow's.
+    """A grade of an answer: by a judge, by comparison with a shadow's, or as one of an ensemble's.
 
     Attributes:
         decision_id: the decision whose answer was graded.
-        attempt_id: of the call that graded or shadowed.
+        attempt_id: of the call that graded, of the shadow, or of the ensemble's member.
         at_ms: milliseconds since 1970, UTC.
-        source: judge or shadow.
+        source: judge, shadow or ensemble.
         tier: of the answer that was graded.
-        score: 0 to 1.
+        score: 0 to 1. Of a comparison: 1 where the answer was preferred, 0.5 where neither was.
         other_score: of the answer that it was compared with; None: of none.
-        propensity: the probability with which this answer was graded.
+        propensity: the probability with which this answer was graded, drawn by the decision's id.
         detail: how the score came about, such as a rubric's name; no text of prompt or answer.
+        other_tier: of the answer that it was compared with; empty: of none.
+        judge: the deployment that graded; empty: a reward function did.
+        judge_version: the model as the judge's provider named it in the response; empty: it did not.
     """
 
     decision_id: str
@@ -154,3 +171,37 @@ class ScoreRecord:
     other_score: float | None = None
     propensity: float = 1.0
     detail: str = ""
+    other_tier: str = ""
+    judge: str = ""
+    judge_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRecord:
+    """A served answer beside its shadow's, without their text.
+
+    Attributes:
+        decision_id: the decision whose answer was shadowed.
+        attempt_id: of the shadow.
+        at_ms: milliseconds since 1970, UTC.
+        tier: of the answer that was served.
+        other_tier: of the shadow.
+        agreement: how far they are the same.
+        chars: characters of the answer that was served.
+        other_chars: of the shadow's.
+        finish_reason: why the answer that was served ended.
+        other_finish_reason: why the shadow's did.
+        propensity: the probability with which this answer was shadowed, drawn by the decision's id.
+    """
+
+    decision_id: str
+    attempt_id: str
+    at_ms: int
+    tier: str
+    other_tier: str
+    agreement: Agreement
+    chars: int
+    other_chars: int
+    finish_reason: str
+    other_finish_reason: str
+    propensity: float

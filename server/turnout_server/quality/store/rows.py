@@ -10,6 +10,7 @@ import orjson
 from turnout_server.completion.tokens import TokenCounts
 from turnout_server.quality.store.records import (
     AttemptRecord,
+    ComparisonRecord,
     CostRecord,
     DecisionRecord,
     GateRecord,
@@ -40,10 +41,9 @@ def decision_row(record: DecisionRecord) -> Row:
     }
 
 
-def count_key(record: DecisionRecord) -> tuple[int, str, str, str]:
+def count_key(at_ms: int, policy: str, tier: str, status: str) -> tuple[int, str, str, str]:
     """Where a decision is counted: hour, policy, tier, status."""
-    hour = _whole(record.at_ms) // HOUR_MS * HOUR_MS
-    return hour, _name(record.policy), _name(record.tier), _name(record.status)
+    return _whole(at_ms) // HOUR_MS * HOUR_MS, _name(policy), _name(tier), _name(status)
 
 
 def attempt_row(record: AttemptRecord) -> Row:
@@ -111,6 +111,26 @@ def score_row(record: ScoreRecord) -> Row:
         "other_score": record.other_score,
         "propensity": float(record.propensity),
         "detail": _name(record.detail),
+        "other_tier": _name(record.other_tier),
+        "judge": _name(record.judge),
+        "judge_version": _name(record.judge_version),
+    }
+
+
+def comparison_row(record: ComparisonRecord) -> Row:
+    """A row of `comparisons`."""
+    return {
+        "attempt_id": _id(record.attempt_id),
+        "decision_id": _id(record.decision_id),
+        "at_ms": _whole(record.at_ms),
+        "tier": _name(record.tier),
+        "other_tier": _name(record.other_tier),
+        "agreement": str(record.agreement),
+        "chars": _whole(record.chars),
+        "other_chars": _whole(record.other_chars),
+        "finish_reason": _name(record.finish_reason),
+        "other_finish_reason": _name(record.other_finish_reason),
+        "propensity": float(record.propensity),
     }
 
 
@@ -149,6 +169,7 @@ _DECISION_NAMES = (
     "policy_revision",
     "bundle_revision",
     "features_revision",
+    "inputs_revision",
 )
 _TOKEN_PARTS = tuple(one.name for one in fields(TokenCounts))
 _ATTEMPT_NAMES = ("deployment", "model", "model_version", "purpose", "result", "finish_reason")

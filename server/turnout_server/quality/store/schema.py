@@ -40,6 +40,7 @@ DECISIONS = Table(
     Column("bundle_revision", _NAME, nullable=False),
     Column("features_revision", _NAME, nullable=False),
     Column("features", LargeBinary),
+    Column("inputs_revision", _NAME, nullable=False, server_default=""),
     Column("prompt", Text),
     Column("answer", Text),
 )
@@ -133,6 +134,26 @@ SCORES = Table(
     Column("other_score", Float),
     Column("propensity", Float, nullable=False),
     Column("detail", _NAME, nullable=False),
+    Column("other_tier", _NAME, nullable=False, server_default=""),
+    Column("judge", _NAME, nullable=False, server_default=""),
+    Column("judge_version", _NAME, nullable=False, server_default=""),
+)
+
+# What can be said of two answers without a judge.
+COMPARISONS = Table(
+    "comparisons",
+    METADATA,
+    Column("attempt_id", _ID, primary_key=True),
+    Column("decision_id", _ID, nullable=False, index=True),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    Column("tier", _NAME, nullable=False),
+    Column("other_tier", _NAME, nullable=False),
+    Column("agreement", _NAME, nullable=False),
+    Column("chars", BigInteger, nullable=False),
+    Column("other_chars", BigInteger, nullable=False),
+    Column("finish_reason", _NAME, nullable=False),
+    Column("other_finish_reason", _NAME, nullable=False),
+    Column("propensity", Float, nullable=False),
 )
 
 # The last batch of each writer: a batch whose commit was not confirmed is not applied twice.
@@ -145,4 +166,4 @@ WRITERS = Table(
 )
 
 # By table, the column that says when a row came about; what `turnout store prune` deletes by.
-DETAIL = {DECISIONS: "at_ms", ATTEMPTS: "begun_ms", GATES: "at_ms", SCORES: "at_ms"}
+DETAIL = {DECISIONS: "at_ms", ATTEMPTS: "begun_ms", GATES: "at_ms", SCORES: "at_ms", COMPARISONS: "at_ms"}

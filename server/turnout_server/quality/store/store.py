@@ -8,7 +8,6 @@ the counts since its last batch, a fraction of a second, and no cost.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 import uuid
@@ -17,31 +16,39 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 from sqlalchemy import Engine, Table
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import SQLAlchemyError, StatementError
 
 from turnout_server.completion.cost import ModelPrice
 from turnout_server.observability.logs import describe_cause, get_logger
 from turnout_server.quality.store import prices, rows
-from turnout_server.quality.store.batches import COST, PRICE, Batch, CountKey, apply_batch, write_left_over
+from turnout_server.quality.store.batches import (
+    COST,
+    PRICE,
+    Batch,
+    CountKey,
+    apply_batch,
+    is_of_a_row,
+    write_left_over,
+)
 from turnout_server.quality.store.journal import Journal, JournalFullError, adopt, left_over
 from turnout_server.quality.store.migrations import StoreVersionError, migrate
 from turnout_server.quality.store.place import Place, make_engine
 from turnout_server.quality.store.records import (
     AttemptRecord,
+    ComparisonRecord,
     CostRecord,
     DecisionRecord,
     GateRecord,
     ScoreRecord,
 )
-from turnout_server.quality.store.schema import ATTEMPTS, COSTS, DECISIONS, GATES, SCORES
+from turnout_server.quality.store.refused import damaged_files, refused_files, set_aside
+from turnout_server.quality.store.sampling import is_drawn
+from turnout_server.quality.store.schema import ATTEMPTS, COMPARISONS, COSTS, DECISIONS, GATES, SCORES
 
 MAX_RETRY_S = 30.0
 _MAX_COSTS_OF_A_BATCH = 5000
 # Costs that are kept in memory where no journal can be written.
 _MAX_UNKEPT = 100_000
-
-# Errors of a row, which come back however often it is tried.
-_ROW_ERRORS = (DataError, IntegrityError, ProgrammingError)
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class Counters:
         costs_lost: costs that could neither be kept in the journal nor in memory.
         nano_lost: their sum in nano-dollars, as far as it is known.
         costs_recovered: costs taken in from a process that ended.
+        costs_refused: costs that the database refuses, set aside in files beside the journal.
+        refused_files: such files, and damaged journals, that are there now.
     """
 
     written: dict[str, int] = field(default_factory=dict)
@@ -83,6 +92,8 @@ class Counters:
     costs_lost: int = 0
     nano_lost: int = 0
     costs_recovered: int = 0
+    costs_refused: int = 0
+    refused_files: int = 0
 
 
 class OutcomeStore:
@@ -132,22 +143,29 @@ class OutcomeStore:
 
     def keeps_detail(self, decision_id: str) -> bool:
         """Whether the detail of a decision is kept."""
-        share = self._options.detail_share
-        if share >= 1:
-            return True
-        digest = hashlib.blake2b(decision_id.encode("utf-8", "replace"), digest_size=7).digest()
-        return int.from_bytes(digest) < share * 2**56
+        return is_drawn(decision_id, self._options.detail_share)
 
     def record_decision(self, record: DecisionRecord) -> None:
         """Counts a decision, and keeps its detail if its share is drawn."""
+        self.count_decisions(record.at_ms, record.policy, record.tier, record.status)
+        if self.keeps_detail(record.decision_id):
+            self.keep_decision(record)
+
+    def count_decisions(self, at_ms: int, policy: str, tier: str, status: str, decisions: int = 1) -> None:
+        """Counts decisions whose detail may be kept or not."""
         try:
-            key = rows.count_key(record)
+            key = rows.count_key(at_ms, policy, tier, status)
             with self._lock:
-                self._counts[key] = self._counts.get(key, 0) + 1
+                self._counts[key] = self._counts.get(key, 0) + decisions
+        except Exception as error:
+            self._reject(DECISIONS, error)
+
+    def keep_decision(self, record: DecisionRecord) -> None:
+        """Keeps the detail of a decision that is counted elsewhere."""
+        try:
             if self._options.redact is None and (record.prompt is not None or record.answer is not None):
                 record = replace(record, prompt=None, answer=None)
-            if self.keeps_detail(record.decision_id):
-                self._put(DECISIONS, [rows.decision_row(record)])
+            self._put(DECISIONS, [rows.decision_row(record)])
         except Exception as error:
             self._reject(DECISIONS, error)
 
@@ -160,8 +178,12 @@ class OutcomeStore:
         self._record(GATES, record.decision_id, lambda: rows.gate_rows(record))
 
     def record_score(self, record: ScoreRecord) -> None:
-        """Keeps a judge's or a shadow's score."""
+        """Keeps the score of a judge, a shadow or an ensemble."""
         self._record(SCORES, record.decision_id, lambda: [rows.score_row(record)])
+
+    def record_comparison(self, record: ComparisonRecord) -> None:
+        """Keeps how an answer compares with its shadow's."""
+        self._record(COMPARISONS, record.decision_id, lambda: [rows.comparison_row(record)])
 
     def record_cost(self, record: CostRecord, price: ModelPrice | None) -> bool:
         """Keeps what an upstream call cost, and the price that it was computed with.
@@ -313,14 +335,36 @@ class OutcomeStore:
                     if records is None:
                         continue
                     with engine.begin() as connection:
-                        found = write_left_over(connection, records)
+                        found, refused = write_left_over(connection, records)
+                    if refused:
+                        self._set_aside(refused)
                 self.counters.costs_recovered += found
                 if found:
                     get_logger().warning("store_costs_recovered", costs=found)
         except BaseException:
             engine.dispose()
             raise
+        self._count_files()
+        if self.counters.refused_files:
+            get_logger().error(
+                "store_costs_set_aside",
+                folder=str(self._place.journals),
+                files=self.counters.refused_files,
+                remedy="turnout store check",
+            )
         self._engine = engine
+
+    def _set_aside(self, records: list[bytes]) -> None:
+        path = set_aside(self._place.journals, records)
+        self.counters.costs_refused += len(records)
+        self._count_files()
+        get_logger().error(
+            "store_costs_refused", costs=len(records), file=str(path), remedy="turnout store reread"
+        )
+
+    def _count_files(self) -> None:
+        folder = self._place.journals
+        self.counters.refused_files = len(refused_files(folder)) + len(damaged_files(folder))
 
     def _take(self) -> Batch | None:
         costs, size = self._journal.read(_MAX_COSTS_OF_A_BATCH) if self._journal is not None else ([], 0)
@@ -349,14 +393,16 @@ class OutcomeStore:
         try:
             with self._engine.begin() as connection:
                 apply_batch(connection, batch, self._writer_id, now_ms)
-        except (StatementError, *_ROW_ERRORS) as error:
-            # A StatementError that no driver raised is a value that none takes.
-            if isinstance(error, _ROW_ERRORS) or type(error) is StatementError:
-                get_logger().error("store_batch_refused", **describe_cause(error))
-                with self._engine.begin() as connection:
-                    apply_batch(connection, batch, self._writer_id, now_ms, singly=True)
-            else:
+        except StatementError as error:
+            if not is_of_a_row(error):
                 raise
+            get_logger().error("store_batch_refused", **describe_cause(error))
+            with self._engine.begin() as connection:
+                apply_batch(connection, batch, self._writer_id, now_ms, singly=True)
+        if batch.refused:
+            # Before they go from the journal. If the disk is full, the batch is tried again, and is known to be written.
+            self._set_aside(batch.refused)
+            batch.refused = []
         if self._journal is not None:
             self._journal.mark_done(batch.journal_size)
         for table, written in batch.rows.items():

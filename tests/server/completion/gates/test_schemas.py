@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turnout_server.completion.gates.schema_bounds import MAX_DEPTH, depth_of, find_bounds
-from turnout_server.completion.gates.schemas import SchemaError, compile_schema
+from turnout_server.completion.gates.schemas import MAX_SCHEMA_BYTES, SchemaError, compile_schema
+from turnout_server.doors import codec
 
+ROOT = Path(__file__).parents[4]
 NAMES = st.sampled_from(["a", "b"])
 leaves = st.sampled_from([{"type": "integer"}, {}, True, {"$ref": "#/$defs/x"}])
 schemas = st.recursive(
@@ -150,7 +153,7 @@ def test_an_ordinary_recursive_schema_goes_deep() -> None:
         ('{"$dynamicRef": "#x"}', "answer: $dynamicRef is not supported"),
         ('{"pattern": "("}', "answer: "),
         ('{"not": ' * 200 + "{}" + "}" * 200, "answer: nested deeper than the limit of 128"),
-        ('{"description": "' + "x" * 131_072 + '"}', "answer: 131091 bytes, limit: 131072"),
+        ('{"description": "' + "x" * 262_144 + '"}', "answer: 262163 bytes, limit: 262144"),
         ('{"items": 5}', "answer: "),
     ],
 )
@@ -164,3 +167,11 @@ def test_a_schema_that_cannot_be_used_is_named(schema: str, message: str) -> Non
 def test_a_pattern_that_backtracks_gives_up() -> None:
     compiled = compile_schema(json.dumps({"pattern": "^(?=(a|aa)+$)b"}), "answer")
     assert not compiled.check("a" * 5000 + "!").fits
+
+
+def test_the_contract_and_the_gates_have_one_limit() -> None:
+    assert MAX_SCHEMA_BYTES == codec.MAX_SCHEMA_BYTES
+    comment = "The JSON Schema, as JSON text; at most 256 KiB."
+    assert comment in (ROOT / "proto/turnout/v1/chat.proto").read_text(encoding="utf-8")
+    schema = '{"description": "' + "x" * (MAX_SCHEMA_BYTES - 19) + '"}'
+    assert compile_schema(schema, "answer").check({"any": "value"}).fits

@@ -10,7 +10,9 @@ from turnout_server.completion.gates.verdict import Gate, GateReason, GateVerdic
 from turnout_server.completion.tokens import TokenCounts
 from turnout_server.providers.faults import FaultKind
 from turnout_server.quality.store.records import (
+    Agreement,
     AttemptRecord,
+    ComparisonRecord,
     CostRecord,
     DecisionRecord,
     GateRecord,
@@ -85,3 +87,19 @@ def gates(attempt_id: str, decision_id: str) -> GateRecord:
 
 def score(attempt_id: str, decision_id: str) -> ScoreRecord:
     return ScoreRecord(decision_id, attempt_id, NOON_MS, Purpose.JUDGE, "small", 0.75, 0.9, 0.1, "rubric-1")
+
+
+def comparison(attempt_id: str, decision_id: str) -> ComparisonRecord:
+    return ComparisonRecord(
+        decision_id,
+        attempt_id,
+        NOON_MS,
+        "small",
+        "frontier",
+        Agreement.STRUCTURAL,
+        120,
+        480,
+        "stop",
+        "length",
+        0.05,
+    )

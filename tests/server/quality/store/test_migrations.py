@@ -68,10 +68,59 @@ def test_a_newer_store_is_left_alone(place: Place) -> None:
     with engine.begin() as connection:
         migrate(connection, [*STEPS, lambda _: None])
     with (
-        pytest.raises(StoreVersionError, match=r"schema version 2, this program knows up to 1"),
+        pytest.raises(
+            StoreVersionError,
+            match=rf"schema version {len(STEPS) + 1}, this program knows up to {len(STEPS)}",
+        ),
         engine.begin() as one,
     ):
         migrate(one)
+    engine.dispose()
+
+
+# Of the first version, as it was released.
+SCORES_1 = """
+CREATE TABLE scores (
+    attempt_id VARCHAR(64) NOT NULL PRIMARY KEY, decision_id VARCHAR(64) NOT NULL, at_ms BIGINT NOT NULL,
+    source VARCHAR(256) NOT NULL, tier VARCHAR(256) NOT NULL, score FLOAT NOT NULL, other_score FLOAT,
+    propensity FLOAT NOT NULL, detail VARCHAR(256) NOT NULL
+)
+"""
+
+
+def test_scores_of_the_first_version_are_kept_and_read(place: Place) -> None:
+    engine = make_engine(place)
+    with engine.begin() as connection:
+        migrate(connection, STEPS[:1])
+        connection.execute(text("DROP TABLE comparisons"))
+        connection.execute(text("DROP TABLE scores"))
+        connection.execute(text(SCORES_1))
+        connection.execute(
+            text("INSERT INTO scores VALUES ('a1', 'd1', 5, 'judge', 'small', 0.75, NULL, 0.1, 'usual')")
+        )
+    with engine.begin() as connection:
+        assert migrate(connection) == 1
+        [row] = connection.execute(schema.SCORES.select()).mappings()
+        assert (row["score"], row["other_tier"], row["judge"], row["judge_version"]) == (0.75, "", "", "")
+        assert list(connection.execute(schema.COMPARISONS.select())) == []
+        columns = {column["name"] for column in inspect(connection).get_columns("scores")}
+    assert columns == set(schema.SCORES.c.keys())
+    engine.dispose()
+
+
+def test_decisions_of_the_second_version_are_kept_and_read(place: Place) -> None:
+    engine = make_engine(place)
+    with engine.begin() as connection:
+        migrate(connection, STEPS[:2])
+        connection.execute(text("ALTER TABLE decisions DROP COLUMN inputs_revision"))
+        columns = [column.name for column in schema.DECISIONS.c]
+        names = [name for name in columns if name not in ("inputs_revision", "features")]
+        values = ["'d1'" if name == "decision_id" else "1" for name in names]
+        connection.execute(text(f"INSERT INTO decisions ({', '.join(names)}) VALUES ({', '.join(values)})"))
+    with engine.begin() as connection:
+        assert migrate(connection) == 2
+        [row] = connection.execute(schema.DECISIONS.select()).mappings()
+        assert (row["decision_id"], row["inputs_revision"], row["features"]) == ("d1", "", None)
     engine.dispose()
 
 

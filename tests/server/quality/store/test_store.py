@@ -190,7 +190,13 @@ def test_detail_is_pruned_and_costs_stay(place: Place, open_store: OpenStore) ->
     assert store.flush(10)
     engine = make_engine(place)
     with engine.begin() as connection:
-        assert prune(connection, NOON_MS) == {"decisions": 1, "attempts": 1, "gates": 0, "scores": 0}
+        assert prune(connection, NOON_MS) == {
+            "decisions": 1,
+            "attempts": 1,
+            "gates": 0,
+            "scores": 0,
+            "comparisons": 0,
+        }
         counts = count_rows(connection)
     engine.dispose()
     assert (counts["decisions"], counts["costs"], counts["decisions counted"]) == (1, 2, 2)
@@ -373,8 +379,10 @@ def test_reading_a_store_changes_nothing(sqlite_place: Place, open_store: OpenSt
 
 
 def test_the_journal_is_read_by_its_kinds() -> None:
-    costs, prices = batches.read_journal([b'{"t":"cost","x":1}', b'{"t":"price","y":2}'])
+    records = [b'{"t":"cost","x":1}', b'{"t":"price","y":2}', b'{"t":"gift"}', b"{", b"[]"]
+    costs, prices, strange = batches.read_journal(records)
     assert (costs, prices) == ([{"x": 1}], [{"y": 2}])
+    assert strange == records[2:]
 
 
 def test_the_store_is_in_wal_mode(sqlite_place: Place, open_store: OpenStore) -> None:

@@ -1,0 +1,1 @@
+"""Labels: a user's prompts asked of each tier, the answers graded, and rows written that training reads."""
