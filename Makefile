@@ -29,8 +29,8 @@ clients/typescript/node_modules: clients/typescript/package-lock.json
 
 clients-stubs: $(BUF) clients/typescript/node_modules ## regenerate the other clients' stubs and what they copy
 	for template in clients/*/buf.gen.yaml; do $(BUF) generate --template $$template || exit; done
-	for client in go typescript; do cp LICENSE clients/$$client || exit; done
-	cp clients/service_config.json clients/go
+	for client in go rust typescript; do cp LICENSE clients/$$client || exit; done
+	for client in go rust; do cp clients/service_config.json clients/$$client || exit; done
 	{ echo '// A copy of clients/service_config.json, made by `make clients-stubs`: bundlers find no files.'; \
 	  printf 'export const SERVICE_CONFIG = '; cat clients/service_config.json; \
 	} > clients/typescript/src/generated/service_config.ts

@@ -23,6 +23,7 @@ RUNNERS: Mapping[str, tuple[Path, tuple[str, ...]]] = {
     ),
     "cpp": (ROOT / "clients/cpp", ("build/conformance_runner",)),
     "go": (ROOT, (str(ROOT / "build" / "clients" / "go-conformance"),)),
+    "rust": (ROOT, (str(ROOT / "build" / "clients" / "rust-conformance"),)),
     "typescript": (ROOT / "clients" / "typescript", ("node", "dist/conformance/runner.js")),
 }
 
