@@ -95,7 +95,8 @@ generator: ## build the load generator alone
 # A place of its own: the proxy pins versions that the project does not.
 build/litellm/bin/litellm:
 	$(PYTHON) -m venv build/litellm
-	build/litellm/bin/python -m pip install -q 'litellm[proxy]>=1.80'
+	build/litellm/bin/python -m pip install -q 'litellm[proxy]>=1.80' 'googleapis-common-protos>=1.66,<2' \
+	  'grpcio>=1.78,<2' 'grpcio-status>=1.78,<2' 'protobuf>=6.31.1,<8'
 
-litellm: build/litellm/bin/litellm ## test the providers against LiteLLM's own proxy
+litellm: build/litellm/bin/litellm ## test the providers and the routing hook against LiteLLM's own proxy
 	TURNOUT_LITELLM=build/litellm/bin/litellm $(PYTHON) -m pytest -m litellm

@@ -1,0 +1,1 @@
+"""Turnout inside gateways of others."""
