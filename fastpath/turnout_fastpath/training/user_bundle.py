@@ -147,7 +147,8 @@ def _train_stacked(
     )
     model = extend_model(base.classifier, stacked.score_map)
     ours = stacked.score_map.apply(scored.inputs, scored.scores).astype(np.float32)
-    gap = check_model(model, scored.inputs, ours)
+    terms = stacked.score_map.terms(scored.inputs, scored.scores).astype(np.float32)
+    gap = check_model(model, scored.inputs, ours, terms)
     dropped = ("files", "format", "suggested_bars")
     manifest = {key: value for key, value in base.manifest.items() if key not in dropped} | {
         "name": out.name,
