@@ -39,14 +39,6 @@ class ScoreMap:
         result: Reals = scores @ self.carried + x @ self.added + self.constants
         return result
 
-    def terms(self, inputs: Floats, scores: Floats) -> Reals:
-        """(n, new scores): the same sums over the absolute values of their terms."""
-        x = np.clip((inputs - self.mean) * self.scale, -CLIP, CLIP)
-        result: Reals = (
-            np.abs(scores) @ np.abs(self.carried) + np.abs(x) @ np.abs(self.added) + np.abs(self.constants)
-        )
-        return result
-
 
 def extend_model(model: bytes, score_map: ScoreMap) -> bytes:
     """The serialised model with the map behind it; the names of its input and output stay.

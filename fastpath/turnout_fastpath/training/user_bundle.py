@@ -19,6 +19,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from turnout_fastpath.bundle import Bundle, check_target, load_bundle, write_bundle
+from turnout_fastpath.classifier import Classifier
 from turnout_fastpath.training.background import background_levels, unrelated_rows
 from turnout_fastpath.training.bundle_report import (
     HeadResult,
@@ -147,8 +148,11 @@ def _train_stacked(
     )
     model = extend_model(base.classifier, stacked.score_map)
     ours = stacked.score_map.apply(scored.inputs, scored.scores).astype(np.float32)
-    terms = stacked.score_map.terms(scored.inputs, scored.scores).astype(np.float32)
-    gap = check_model(model, scored.inputs, ours, terms)
+    own = Classifier(base.classifier, scored.inputs.shape[1], scored.scores.shape[1], compiled=False).score(
+        scored.inputs
+    )
+    in_onnxruntime = stacked.score_map.apply(scored.inputs, own).astype(np.float32)
+    gap = check_model(model, scored.inputs, ours, in_onnxruntime)
     dropped = ("files", "format", "suggested_bars")
     manifest = {key: value for key, value in base.manifest.items() if key not in dropped} | {
         "name": out.name,
