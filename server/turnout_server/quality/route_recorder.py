@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from turnout_fastpath import Decision, Engine, Request, Snapshot
+from turnout_fastpath import Decision, Engine, Request, Snapshot, Status
 from turnout_fastpath.bundle import inputs_revision
 
 from turnout_server.observability.logs import describe_cause, get_logger
 from turnout_server.quality.store.records import DecisionRecord
 from turnout_server.quality.store.sampling import is_drawn
-from turnout_server.quality.store.store import OutcomeStore
+from turnout_server.quality.store.store import DecisionCount, OutcomeStore
 from turnout_server.routing import Router
 
 
 class RouteRecorder:
-    """Stores decisions of `Route`. Any thread may call it; it neither raises nor waits."""
+    """Stores decisions of `Route`. One thread at a time may call it; it neither raises nor waits."""
 
     def __init__(
         self, store: OutcomeStore, router: Router, share: float, clock: Callable[[], float] = time.time
@@ -27,12 +27,19 @@ class RouteRecorder:
         self._share = share
         self._clock = clock
         self._inputs = InputsReader()
+        # Sums that only grow, each in a list of one: adding to one costs a decision next to nothing, and what has been
+        # told of each is the store's thread's own.
+        self._sums: dict[tuple[str, str, Status], list[int]] = {}
+        self._told: dict[tuple[str, str, Status], int] = {}
+        store.add_source(self._untold)
 
     def count(self, decision: Decision) -> bool:
         """Counts a decision; True: its detail is to be kept too."""
-        self._store.count_decisions(
-            self._now_ms(), decision.policy, decision.tier, decision.status.name.lower()
-        )
+        key = decision.policy, decision.tier, decision.status
+        total = self._sums.get(key)
+        if total is None:
+            total = self._sums[key] = [0]
+        total[0] += 1
         return is_drawn(decision.decision_id, self._share)
 
     def keep(self, decision: Decision, request: Request, tenant: str, question: str) -> None:
@@ -56,6 +63,16 @@ class RouteRecorder:
             get_logger().error("route_not_recorded", **describe_cause(error))
             return
         self._store.keep_decision(record)
+
+    def _untold(self) -> Iterator[DecisionCount]:
+        """What has been counted since the last call; called by the store's thread."""
+        now_ms = self._now_ms()
+        for key, total in list(self._sums.items()):
+            policy, tier, status = key
+            counted = total[0]
+            if decisions := counted - self._told.get(key, 0):
+                self._told[key] = counted
+                yield DecisionCount(now_ms, policy, tier, status.name.lower(), decisions)
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import orjson
 from sqlalchemy import Engine, Table
@@ -96,6 +97,16 @@ class Counters:
     refused_files: int = 0
 
 
+class DecisionCount(NamedTuple):
+    """Decisions of an hour that are alike."""
+
+    at_ms: int
+    policy: str
+    tier: str
+    status: str
+    decisions: int
+
+
 class OutcomeStore:
     """Records outcomes. Any thread may record; nothing that it does raises or waits."""
 
@@ -125,6 +136,7 @@ class OutcomeStore:
         self._waiting: dict[Table, list[rows.Row]] = {}
         self._waiting_rows = 0
         self._counts: dict[CountKey, int] = {}
+        self._sources: list[Callable[[], Iterable[DecisionCount]]] = []
         self._unkept: list[bytes] = []
         self._prices_told: set[str] = set()
         self._journal = self._open_journal()
@@ -150,6 +162,10 @@ class OutcomeStore:
         self.count_decisions(record.at_ms, record.policy, record.tier, record.status)
         if self.keeps_detail(record.decision_id):
             self.keep_decision(record)
+
+    def add_source(self, source: Callable[[], Iterable[DecisionCount]]) -> None:
+        """Asks, before each batch and on the writing thread, for counts that somebody keeps until then."""
+        self._sources.append(source)
 
     def count_decisions(self, at_ms: int, policy: str, tier: str, status: str, decisions: int = 1) -> None:
         """Counts decisions whose detail may be kept or not."""
@@ -295,20 +311,22 @@ class OutcomeStore:
                 return
 
     def _write_all(self, hurry: bool) -> bool:
-        """Writes until nothing is left; False if that failed, or it is too early to try again."""
+        """Writes what is there; False if that failed, or it is too early to try again."""
         if not hurry and self._monotonic() < self._retry_at:
             return False
         try:
             if self._journal is None:
                 self._journal = self._open_journal()
             self._open()
-            while True:
+            # What comes meanwhile waits for the next turn: under load there would be no end.
+            is_last = False
+            while not is_last or self._batch is not None:
                 if self._batch is None:
                     self._batch = self._take()
-                if self._batch is None:
-                    break
-                self._write(self._batch)
-                self._batch = None
+                    is_last = self._batch is None or len(self._batch.costs) < _MAX_COSTS_OF_A_BATCH
+                if self._batch is not None:
+                    self._write(self._batch)
+                    self._batch = None
             if self._journal is not None:
                 self._journal.prepare()
         except (SQLAlchemyError, OSError, StoreVersionError) as error:
@@ -367,6 +385,9 @@ class OutcomeStore:
         self.counters.refused_files = len(refused_files(folder)) + len(damaged_files(folder))
 
     def _take(self) -> Batch | None:
+        for source in self._sources:
+            for counted in source():
+                self.count_decisions(*counted)
         costs, size = self._journal.read(_MAX_COSTS_OF_A_BATCH) if self._journal is not None else ([], 0)
         with self._lock:
             self._batches += 1
