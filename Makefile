@@ -3,7 +3,7 @@ PYTHON ?= python
 STUBS ?= clients/python
 PROTOS = $(wildcard proto/turnout/v1/*.proto)
 
-.PHONY: help stubs clients-stubs baseline build debug address thread hostile clean lint types test load generator litellm
+.PHONY: help stubs clients-stubs baseline build debug address thread hostile clean lint types test load generator litellm http-descriptors
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -34,6 +34,9 @@ clients-stubs: $(BUF) clients/typescript/node_modules ## regenerate the other cl
 	{ echo '// A copy of clients/service_config.json, made by `make clients-stubs`: bundlers find no files.'; \
 	  printf 'export const SERVICE_CONFIG = '; cat clients/service_config.json; \
 	} > clients/typescript/src/generated/service_config.ts
+
+http-descriptors: ## write the descriptor set of the gRPC-JSON transcoder
+	PYTHONPATH=$(STUBS) $(PYTHON) proto/http/describe.py proto/http/turnout.binpb
 
 baseline: ## accept the present contract as the one that later ones must not break
 	buf build -o proto/baseline.binpb

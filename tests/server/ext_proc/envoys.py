@@ -92,13 +92,16 @@ async def running(
     filter_changes: Mapping[str, Any] | None = None,
     *,
     document: dict[str, Any] | None = None,
+    listen: int | None = None,
+    admin: int | None = None,
 ) -> AsyncIterator[Envoy]:
-    """An Envoy that listens; `document` is a whole configuration in place of docs/envoy.yaml.
+    """An Envoy that listens; `document` is a whole configuration, with its ports, in place of docs/envoy.yaml.
 
     Raises:
         RuntimeError: it did not come up; its log stands in the folder.
     """
-    listen, admin = free_ports(2)
+    if listen is None or admin is None:
+        listen, admin = free_ports(2)
     if document is None:
         document = configuration(ports, listen=listen, admin=admin, filter_changes=filter_changes)
     path, log = folder / "envoy.yaml", folder / "envoy.log"
