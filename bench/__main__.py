@@ -19,6 +19,7 @@ BENCHES = {
     "rpc": "Route beside a grpcio echo, driven by h2load",
     "instructions": "instructions of a decision, counted by callgrind",
     "completions": "Complete beside direct calls of the same upstream",
+    "envoy": "requests through a real Envoy: without a processor, with one that does nothing, and with ours",
     "load": "the decision port under load beside echoes, closed and open loop",
 }
 

@@ -6,6 +6,7 @@ import re
 import resource
 import struct
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,17 @@ def frame(message: bytes) -> bytes:
     return struct.pack(">BI", 0, len(message)) + message
 
 
-def drive(port: int, body: Path, *, calls: int, clients: int, streams: int, rate: float = 0.0) -> Run:
+def drive(
+    port: int,
+    body: Path,
+    *,
+    calls: int,
+    clients: int,
+    streams: int,
+    rate: float = 0.0,
+    path: str = ROUTE_PATH,
+    headers: Sequence[str] = HEADERS,
+) -> Run:
     """Makes `calls` calls in a closed loop, or at a rate.
 
     Args:
@@ -64,6 +75,8 @@ def drive(port: int, body: Path, *, calls: int, clients: int, streams: int, rate
         clients: connections.
         streams: calls under way at once on each connection.
         rate: calls a second, over all connections; 0 means a closed loop. Latencies then run from when calls were due.
+        path: that is posted to.
+        headers: of the request.
 
     Raises:
         LoadError: h2load or a call failed.
@@ -74,8 +87,8 @@ def drive(port: int, body: Path, *, calls: int, clients: int, streams: int, rate
     command = ["h2load", "-n", str(calls), "-c", str(clients), "-m", str(streams), "-t", "1"]
     if rate:
         command.append(f"--rps={rate / clients}")
-    command += [part for header in HEADERS for part in ("-H", header)]
-    command += ["-d", str(body), f"--log-file={log}", f"http://127.0.0.1:{port}{ROUTE_PATH}"]
+    command += [part for header in headers for part in ("-H", header)]
+    command += ["-d", str(body), f"--log-file={log}", f"http://127.0.0.1:{port}{path}"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

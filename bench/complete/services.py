@@ -42,7 +42,7 @@ def serving(folder: Path, model: str, *, decision_port: bool = False) -> Iterato
     os.environ[KEY_VARIABLE] = "sk-bench"
     with running(UPSTREAM_COMMAND, folder / "upstream.log") as upstream:
         policy = folder / "policy.json"
-        policy.write_text(json.dumps(_policy(f"http://127.0.0.1:{upstream.port}", model)))
+        policy.write_text(json.dumps(policy_before(f"http://127.0.0.1:{upstream.port}", model)))
         command = [
             sys.executable,
             "-m",
@@ -60,7 +60,8 @@ def serving(folder: Path, model: str, *, decision_port: bool = False) -> Iterato
             yield Services(upstream, turnout, model)
 
 
-def _policy(url: str, model: str) -> dict[str, object]:
+def policy_before(url: str, model: str) -> dict[str, object]:
+    """A policy that decides every request small, and small is this model."""
     deployment = {
         "provider": "openai",
         "model": model,
