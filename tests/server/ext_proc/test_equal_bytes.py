@@ -127,7 +127,8 @@ def seen_by_case(*providers: FakeProvider) -> dict[str, Seen]:
 
 
 async def test_only_what_is_said_to_be_set_differs(gateway: Opener) -> None:
-    async with gateway() as gate:
+    # On a busy machine a decision may be late: that would be another test.
+    async with gateway({"message_timeout": "10s", "failure_mode_allow": False}) as gate:
         answers = await ask_all(gate.envoy.url, ["auto"] * REQUESTS)
         routed = seen_by_case(gate.cheap, gate.strong)
         assert len(routed) == len(answers) == REQUESTS
