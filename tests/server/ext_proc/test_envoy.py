@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
@@ -207,28 +206,6 @@ async def test_a_processor_that_is_slow(
         async with session.post(f"{gate.envoy.url}/v1/chat/completions", json=body) as answer:
             assert answer.status == status
         assert len(gate.strong.seen) == (1 if allow else 0)
-
-
-async def test_a_big_body_is_decided_by_its_beginning(gateway: Opener) -> None:
-    changes = {
-        "message_timeout": "10s",
-        "processing_mode": {
-            "request_header_mode": "SEND",
-            "request_body_mode": "BUFFERED_PARTIAL",
-            "response_header_mode": "SEND",
-            "response_body_mode": "NONE",
-        },
-    }
-    async with gateway(changes) as gate, aiohttp.ClientSession() as session:
-        # Beyond Envoy's buffer of 1 MiB.
-        text = "contract " + "lorem ipsum " * 150_000
-        document = {"model": "auto", "messages": [{"role": "user", "content": text}], "seed": 1}
-        body = json.dumps(document).encode()
-        async with session.post(f"{gate.envoy.url}/v1/chat/completions", data=io.BytesIO(body)) as answer:
-            assert answer.status == 200
-        [seen] = gate.strong.seen
-        assert seen.body == body.replace(b'"auto"', b'"strong-1"')
-        assert seen.headers["x-turnout-status"] in ("decided", "abstained")
 
 
 async def test_what_became_of_it_is_counted(gateway: Opener) -> None:
