@@ -47,6 +47,8 @@ def list_claims(results: Mapping[str, Result]) -> list[Claim]:
         "rpc": _rpc,
         "instructions": _instructions,
         "load": _load,
+        "completions": _completions,
+        "envoy": _envoy,
     }
     return [claim for bench, make in makers.items() if bench in results for claim in make(results[bench])]
 
@@ -253,6 +255,61 @@ def _load(result: Result) -> Iterator[Claim]:
         f"at least {targets.GOODPUT_SHARE:.0%}",
         all(share >= targets.GOODPUT_SHARE for share in shares),
         "load",
+    )
+
+
+def _completions(result: Result) -> Iterator[Claim]:
+    added = result["latency"]["added"]["Complete - direct"]
+    p50, p99 = (added[key]["median"] for key in ("p50_us", "p99_us"))
+    yield Claim(
+        "`Complete` beyond a direct aiohttp call of the same upstream, one at a time, p50 / p99",
+        f"{_short(p50 / 1000)} / {_short(p99 / 1000)} ms",
+        f"at most {_slashed(_short(us / 1000) for us in targets.COMPLETE_ADDED_US)} ms",
+        p50 <= targets.COMPLETE_ADDED_US[0] and p99 <= targets.COMPLETE_ADDED_US[1],
+        "completions",
+    )
+    first = result["latency"]["added"]["CompleteStream - direct, streamed"]["first_p50_us"]["median"]
+    yield Claim(
+        "time to first token of `CompleteStream` beyond the direct call's, p50",
+        f"{_short(first / 1000)} ms",
+        f"at most {_short(targets.FIRST_TOKEN_ADDED_US / 1000)} ms",
+        first <= targets.FIRST_TOKEN_ADDED_US,
+        "completions",
+    )
+    carried = [
+        result["throughput"][name]["calls_per_core_s"]["median"] for name in ("Complete", "CompleteStream")
+    ]
+    yield Claim(
+        "calls a second of a core, `Complete` / `CompleteStream`, answers of 20 tokens",
+        _slashed(map(_short, carried)),
+        f"at least {_short(targets.COMPLETE_CALLS_A_CORE)}",
+        all(rate >= targets.COMPLETE_CALLS_A_CORE for rate in carried),
+        "completions",
+    )
+    for port, states in result["priority"]["ports"].items():
+        told = _slashed(f"{_short(cell['p99_us'] / 1000)} ms {state}" for state, cell in states.items())
+        yield Claim(f"p99 of `Route` on the {port}, 50 a second", told, "", None, "completions")
+
+
+def _envoy(result: Result) -> Iterator[Claim]:
+    sizes = _slashed(result["cells"])
+    for arm, bar in (("main port", targets.GATEWAY_CPU_RATIO), ("decision port", None)):
+        ratios = [cell["cpu_ratio"][arm]["median"] for cell in result["cells"].values()]
+        yield Claim(
+            f"CPU of an Envoy's request over that of a grpcio processor that changes nothing, {arm}, {sizes}",
+            _slashed(map(_short, ratios)),
+            "" if bar is None else f"at most {_short(bar)}",
+            None if bar is None else all(ratio <= bar for ratio in ratios),
+            "envoy",
+        )
+    added = [cell["added_us"]["decision port"] for cell in result["cells"].values()]
+    p50, p99 = ([one[key] / 1000 for one in added] for key in ("p50_us", "p99_us"))
+    yield Claim(
+        f"what the decision port adds to a request through Envoy, a tenth of saturation, p50; p99, {sizes}",
+        f"{_slashed(map(_short, p50))}; {_slashed(map(_short, p99))} ms",
+        f"under {_slashed(_short(us / 1000) for us in targets.GATEWAY_ADDED_US)} ms",
+        max(p50) * 1000 < targets.GATEWAY_ADDED_US[0] and max(p99) * 1000 < targets.GATEWAY_ADDED_US[1],
+        "envoy",
     )
 
 

@@ -115,7 +115,7 @@ def _provenance(results: Mapping[str, dict[str, Any]]) -> list[str]:
         by_place.setdefault(place, []).append(run)
     for place, runs in by_place.items():
         lines.append(f"Measured on {place}: {'; '.join(runs)}.")
-    sources = sorted({result["prompts"]["source"] for result in results.values()})
+    sources = sorted({one["prompts"]["source"] for one in results.values() if "prompts" in one})
     lines.append(
         f"Prompts: {', '.join(sources)}. [bench/README.md](bench/README.md) says what each figure means."
     )

@@ -26,3 +26,10 @@ PORT_P50_US = {"20 words": 30.0, "mixed": 60.0}
 PORT_P99_US = 1000.0
 # Answers at twice the saturation, of the most at any rate.
 GOODPUT_SHARE = 0.9
+# Of Complete beyond a direct call with one at a time: p50 and p99, us; of a stream's first token, p50; calls of a core.
+COMPLETE_ADDED_US = (1000.0, 3000.0)
+FIRST_TOKEN_ADDED_US = 2000.0
+COMPLETE_CALLS_A_CORE = 600.0
+# Through Envoy: CPU over a processor that changes nothing; p50 and p99 that are added at a tenth of saturation, us.
+GATEWAY_CPU_RATIO = 1.25
+GATEWAY_ADDED_US = (300.0, 1000.0)
