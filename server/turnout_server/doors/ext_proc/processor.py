@@ -109,14 +109,6 @@ class Processor:
         self._tail: ResponseTail | None = None
         self._body_seen = False
         self._fresh: Decision | None = None
-        self._answers: Mapping[str | None, Callable[[ProcessingRequest], ProcessingResponse]] = {
-            "request_headers": lambda one: self._request_headers(one.request_headers),
-            "request_body": lambda one: self._request_body(one.request_body),
-            "request_trailers": lambda _: ProcessingResponse(request_trailers=TrailersResponse()),
-            "response_headers": lambda one: self._response_headers(one.response_headers),
-            "response_body": lambda one: self._response_body(one.response_body),
-            "response_trailers": lambda _: ProcessingResponse(response_trailers=TrailersResponse()),
-        }
 
     @property
     def awaits_decision(self) -> bool:
@@ -125,8 +117,8 @@ class Processor:
 
     def process(self, message: ProcessingRequest) -> ProcessingResponse:
         """The answer to one message."""
-        answer = self._answers.get(message.WhichOneof("request"))
-        return ProcessingResponse() if answer is None else answer(message)
+        answer = _ANSWERS.get(message.WhichOneof("request"))
+        return ProcessingResponse() if answer is None else answer(self, message)
 
     def take_decision(self) -> Decision | None:
         """What the last message made it decide, once, for it to be counted."""
@@ -266,6 +258,15 @@ class Processor:
                 self.close()
         return ProcessingResponse(response_body=BodyResponse())
 
+
+_ANSWERS: Mapping[str | None, Callable[[Processor, ProcessingRequest], ProcessingResponse]] = {
+    "request_headers": lambda self, one: self._request_headers(one.request_headers),
+    "request_body": lambda self, one: self._request_body(one.request_body),
+    "request_trailers": lambda *_: ProcessingResponse(request_trailers=TrailersResponse()),
+    "response_headers": lambda self, one: self._response_headers(one.response_headers),
+    "response_body": lambda self, one: self._response_body(one.response_body),
+    "response_trailers": lambda *_: ProcessingResponse(response_trailers=TrailersResponse()),
+}
 
 _NOTHING_MORE = ProcessingMode(
     request_body_mode=ProcessingMode.NONE,
