@@ -3,10 +3,10 @@ PYTHON ?= python
 STUBS ?= clients/python
 PROTOS = $(wildcard proto/turnout/v1/*.proto)
 
-.PHONY: help stubs clients-stubs baseline build debug address thread hostile clean lint types test load generator litellm http-descriptors
+.PHONY: help stubs clients-stubs baseline build debug address thread hostile h2spec clean lint types test load generator litellm http-descriptors
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 # The generators have a place of their own: stubs are made with the oldest runtime that the package supports.
 build/stubs/bin/python: proto/requirements.txt
@@ -75,6 +75,9 @@ thread: build/thread/ring_race build/thread/tree ## race the ring, attack the de
 
 hostile: ## ten minutes of hostile traffic against the decision port
 	PYTHONPATH=fastpath:server:clients/python:. $(PYTHON) -m tests.server.decision_port.hostile --seconds 600
+
+h2spec: ## hold the decision port to HTTP/2 with h2spec
+	PYTHONPATH=fastpath:server:clients/python:. $(PYTHON) -m pytest -v tests/server/decision_port/test_h2spec.py
 
 clean: ## remove the compiled core
 	rm -rf build/lib.* build/temp.*

@@ -20,6 +20,9 @@ cdef void succeed(stream_t* stream) noexcept nogil
 # Ends a call with one of the failures that are worded beforehand.
 cdef void fail(stream_t* stream, int which) noexcept nogil
 
+# HTTP's own answer to a whole request that is no call of gRPC.
+cdef void refuse_http(stream_t* stream) noexcept nogil
+
 # The longer way: Python decides, or says why it cannot. True with the answer added to `out`; False with the call ended.
 cdef bint ask_python(stream_t* stream, int call, bint is_drawn, slice_t message, double remaining_s,
                      buffer_t* out) noexcept with gil

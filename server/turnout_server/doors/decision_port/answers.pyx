@@ -43,6 +43,7 @@ cdef void count_handled(stream_t* stream, int code) noexcept nogil:
 
 
 # Of what lives as long as the listener.
+cdef const char* NOTE = b"this port speaks gRPC: POST with content-type application/grpc\n"
 cdef uint8_t NO_COPY = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE
 
 
@@ -92,6 +93,38 @@ cdef void fail(stream_t* stream, int which) noexcept nogil:
     stream.status = which
     stream.is_finished = True
     stream_resume(stream)
+
+
+cdef ssize_t read_note(nghttp2_session* session, int32_t id, uint8_t* memory, size_t size, uint32_t* flags,
+                       nghttp2_data_source* source, void* user) noexcept nogil:
+    """HTTP/2 asks for more of what a caller is told that does not speak gRPC."""
+    cdef stream_t* stream = <stream_t*> source.ptr
+    cdef slice_t note = text_of(NOTE)
+    cdef size_t n = min(size, note.size - stream.cursor)
+    memcpy(memory, note.data + stream.cursor, n)
+    stream.cursor += n
+    stream.last_ns = stream.connection.thread.now_ns
+    if stream.cursor == note.size:
+        flags[0] |= NGHTTP2_DATA_FLAG_EOF
+    return n
+
+
+cdef void refuse_http(stream_t* stream) noexcept nogil:
+    """HTTP's own answer to a whole request that is no call of gRPC."""
+    cdef nghttp2_nv[3] pairs
+    cdef nghttp2_data_provider provider
+    cdef int n = 2
+    pairs[0] = header(text_of(b":status"), text_of(b"415" if stream.is_post else b"405"), NO_COPY)
+    pairs[1] = header(text_of(b"content-type"), text_of(b"text/plain"), NO_COPY)
+    if not stream.is_post:
+        pairs[n] = header(text_of(b"allow"), text_of(b"POST"), NO_COPY)
+        n += 1
+    provider.source.ptr = stream
+    provider.read_callback = read_note
+    stream.has_answered = stream.is_finished = True
+    h2_submit_response(<nghttp2_session*> stream.connection.session, stream.id, pairs, n,
+                       NULL if stream.is_head else &provider)
+    mark_dirty(stream.connection)
 
 
 cdef void stream_resume(stream_t* stream) noexcept nogil:

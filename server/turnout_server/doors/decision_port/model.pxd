@@ -21,6 +21,8 @@ cdef enum:
     CALL_ITEM = 7
 
     N_CODES = 17                 # of gRPC
+
+    ENDED_STREAMS = 64           # of a connection that are remembered; a power of two
     HANDLING_BUCKETS = 15
 
 
@@ -73,6 +75,7 @@ cdef struct stream_t:
     int32_t failure              # FAIL_ that its headers ask for, or -1
     int32_t status               # FAIL_ that its trailers tell, or -1 for OK
     bint is_post
+    bint is_head
     bint is_grpc
     bint is_open                 # its headers are whole
     bint has_ended               # the client sends no more
@@ -87,7 +90,7 @@ cdef struct stream_t:
     uint64_t last_ns             # when the last of its bytes came or went
     uint64_t deadline_ns         # 0: none
     size_t header_bytes
-    size_t cursor                # a batch's bytes that are decided
+    size_t cursor                # a batch's bytes that are decided, or those of HTTP's own answer that are sent
     size_t held                  # bytes of a stream of requests whose window is not given back yet
     size_t counted               # bytes of `out` that are in the thread's `buffered_bytes`
     buffer_t input
@@ -114,6 +117,10 @@ cdef struct connection_t:
     uint64_t wrote_ns            # when the socket last took bytes
     uint64_t pinged_ns           # 0: no PING is out
     uint64_t client_pinged_ns
+    int32_t[ENDED_STREAMS] ended # streams that the client had ended or reset before they were closed, by their number
+    int32_t last_id              # the greatest stream that the client has opened
+    int32_t skipped_from         # the streams it left out last, which it may not open any more; 0: none
+    int32_t skipped_to
     int32_t ping_strikes
     int32_t n_continuations
     int32_t n_empty_frames

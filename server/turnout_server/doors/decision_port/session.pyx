@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from turnout_fastpath.core cimport slice_t
-from turnout_server.doors.decision_port.answers cimport fail
+from turnout_server.doors.decision_port.answers cimport fail, refuse_http
 from turnout_server.doors.decision_port.buffer cimport buffer_add, buffer_size
 from turnout_server.doors.decision_port.calls cimport PREFIX_BYTES, give_back, next_message
 from turnout_server.doors.decision_port.model cimport *
@@ -27,12 +27,30 @@ cdef enum:
     MAX_PING_STRIKES = 2
 
 
+cdef inline int32_t* ended_place(connection_t* connection, int32_t id) noexcept nogil:
+    return &connection.ended[id >> 1 & (ENDED_STREAMS - 1)]
+
+
+cdef void watch_order(connection_t* connection, int32_t id) noexcept nogil:
+    """Streams are opened in order, and each once (RFC 9113, section 5.1.1). The library passes over headers on one that
+    is not open, and their caller would wait for ever. On one that was reset from here they had been on their way."""
+    if id > connection.last_id:
+        if id - connection.last_id > 2:
+            connection.skipped_from, connection.skipped_to = connection.last_id + 2, id - 2
+        connection.last_id = id
+    elif connection.skipped_from <= id <= connection.skipped_to:
+        h2_session_terminate_session(<nghttp2_session*> connection.session, NGHTTP2_PROTOCOL_ERROR)
+    elif ended_place(connection, id)[0] == id:
+        h2_session_terminate_session(<nghttp2_session*> connection.session, NGHTTP2_STREAM_CLOSED)
+
+
 cdef int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* hd, void* user) noexcept nogil:
     """Floods end the connection."""
     cdef connection_t* connection = <connection_t*> user
     cdef uint64_t now = connection.thread.now_ns
     if hd.type == NGHTTP2_HEADERS:
         connection.n_continuations = 0
+        watch_order(connection, hd.stream_id)
     elif hd.type == NGHTTP2_CONTINUATION:
         connection.n_continuations += 1
         if connection.n_continuations > MAX_CONTINUATIONS:
@@ -140,6 +158,7 @@ cdef int on_header(nghttp2_session* session, const nghttp2_frame* frame, const u
             stream.failure = FAIL_UNKNOWN_METHOD
     elif equals(name, name_size, text_of(b":method")):
         stream.is_post = equals(value, size, text_of(b"POST"))
+        stream.is_head = equals(value, size, text_of(b"HEAD"))
     elif equals(name, name_size, text_of(b"content-type")):
         stream.is_grpc = size >= 16 and memcmp(value, b"application/grpc", 16) == 0 and (
             size == 16 or value[16] == c'+' or value[16] == c';')
@@ -155,15 +174,9 @@ cdef int on_header(nghttp2_session* session, const nghttp2_frame* frame, const u
 
 cdef void open_call(stream_t* stream) noexcept nogil:
     """The headers are whole."""
-    cdef nghttp2_nv pair
-    cdef nghttp2_session* session = <nghttp2_session*> stream.connection.session
     cdef thread_t* thread = stream.connection.thread
     if not stream.is_post or not stream.is_grpc:
-        # Not gRPC: HTTP's own answer.
-        pair = header(text_of(b":status"), text_of(b"415" if stream.is_post else b"405"), NGHTTP2_NV_FLAG_NONE)
-        h2_submit_response(session, stream.id, &pair, 1, NULL)
-        stream.has_answered = stream.is_finished = True
-        mark_dirty(stream.connection)
+        # Not gRPC: HTTP's own answer, once the request is whole. Its body is looked at by HTTP/2 alone.
         return
     stream.is_open = True
     counter_add(&thread.started[stream.call], 1)
@@ -182,7 +195,9 @@ cdef void end_request(stream_t* stream) noexcept nogil:
     stream.has_ended = True
     if stream.is_finished or stream.is_watching:
         return
-    if thread.n_pending >= thread.limits.max_pending and decides(stream) and not stream.has_answered:
+    if not stream.is_open:
+        refuse_http(stream)
+    elif thread.n_pending >= thread.limits.max_pending and decides(stream) and not stream.has_answered:
         fail(stream, FAIL_OVERLOADED)
     else:
         stream_wait(stream)
@@ -196,10 +211,14 @@ cdef int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, voi
         connection.has_settings = True
     elif frame.hd.type == NGHTTP2_PING and frame.hd.flags & NGHTTP2_FLAG_ACK:
         connection.pinged_ns = 0
-    if frame.hd.type != NGHTTP2_HEADERS and frame.hd.type != NGHTTP2_DATA:
+    if frame.hd.type != NGHTTP2_HEADERS and frame.hd.type != NGHTTP2_DATA and frame.hd.type != NGHTTP2_RST_STREAM:
         return 0
     stream = <stream_t*> h2_session_get_stream_user_data(session, frame.hd.stream_id)
     if stream == NULL:
+        return 0
+    if frame.hd.type == NGHTTP2_RST_STREAM:
+        # HTTP/2 closes it next.
+        stream.has_ended = True
         return 0
     connection.ping_strikes = 0
     if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
@@ -231,6 +250,9 @@ cdef int on_data(nghttp2_session* session, uint8_t flags, int32_t id, const uint
         h2_session_consume_stream(session, id, size)
         return 0
     stream.last_ns = thread.now_ns
+    if not stream.is_open:
+        h2_session_consume_stream(session, id, size)
+        return 0
     if not is_stream(stream):
         # A stream of requests gets its window back as they are decided.
         h2_session_consume_stream(session, id, size)
@@ -264,6 +286,8 @@ cdef int on_stream_close(nghttp2_session* session, int32_t id, uint32_t code, vo
     cdef stream_t* stream = <stream_t*> h2_session_get_stream_user_data(session, id)
     if stream != NULL:
         h2_session_set_stream_user_data(session, id, NULL)
+        if stream.has_ended:
+            ended_place(stream.connection, id)[0] = id
         stream_close(stream)
     return 0
 
