@@ -5,7 +5,7 @@ from libc.stdint cimport uint64_t
 from turnout_server.doors.decision_port.answers cimport answer, fail
 from turnout_server.doors.decision_port.buffer cimport buffer_size
 from turnout_server.doors.decision_port.calls cimport HEALTH_SERVICE_UNKNOWN, tell_health
-from turnout_server.doors.decision_port.connections cimport connection_kill
+from turnout_server.doors.decision_port.connections cimport connection_kill, connection_leave
 from turnout_server.doors.decision_port.model cimport *
 from turnout_server.doors.decision_port.nghttp2 cimport *
 from turnout_server.doors.decision_port.streams cimport is_stream, mark_dirty
@@ -19,6 +19,7 @@ nghttp2_load()
 
 cdef enum:
     NOTICE_NS = 100 * 1000000    # between the notice of a shutdown and GOAWAY
+    LINGER_NS = 1000 * 1000000   # for a peer to hear the last and hang up
 
 
 cdef void say_goodbye(connection_t* connection) noexcept nogil:
@@ -56,6 +57,10 @@ cdef void watch_connection(connection_t* connection) noexcept nogil:
     cdef limits_t* limits = &thread.limits
     cdef nghttp2_session* session = <nghttp2_session*> connection.session
     cdef uint64_t now = thread.now_ns
+    if connection.left_ns:
+        if now - connection.left_ns > <uint64_t> LINGER_NS:
+            connection_kill(connection)
+        return
     if not connection.has_settings and now - connection.opened_ns > limits.handshake_ns:
         connection_kill(connection)
         return
@@ -82,9 +87,11 @@ cdef void watch_connection(connection_t* connection) noexcept nogil:
         connection.goodbye = 2
         h2_submit_goaway(session, 0, h2_session_get_last_proc_stream_id(session), NGHTTP2_NO_ERROR, NULL, 0)
         mark_dirty(connection)
-    elif connection.goodbye == 2 and (
-            (connection.n_streams == 0 and not connection.is_dirty and buffer_size(&connection.out) == 0)
-            or now - connection.goodbye_ns > limits.age_grace_ns):
+    elif connection.goodbye == 2 and connection.n_streams == 0 and not connection.is_dirty and buffer_size(
+            &connection.out) == 0:
+        connection_leave(connection)
+        return
+    elif connection.goodbye == 2 and now - connection.goodbye_ns > limits.age_grace_ns:
         connection_kill(connection)
         return
     watch_streams(connection)

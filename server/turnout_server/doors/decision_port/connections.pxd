@@ -14,6 +14,9 @@ cdef void connection_send(connection_t* connection) noexcept nogil
 # Ends it now; its memory goes with `bury_dead`, since events may still name it.
 cdef void connection_kill(connection_t* connection) noexcept nogil
 
+# Ends it once the peer has heard the last, or has had a second to.
+cdef void connection_leave(connection_t* connection) noexcept nogil
+
 cdef void send_dirty(thread_t* thread) noexcept nogil
 cdef void bury_dead(thread_t* thread) noexcept nogil
 

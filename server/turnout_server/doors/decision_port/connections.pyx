@@ -20,7 +20,8 @@ cdef extern from "counters.h" nogil:
 cdef extern from "sys/socket.h" nogil:
     ssize_t recv(int, void*, size_t, int)
     ssize_t send(int, const void*, size_t, int)
-    int MSG_NOSIGNAL, MSG_DONTWAIT
+    int shutdown(int, int)
+    int MSG_NOSIGNAL, MSG_DONTWAIT, SHUT_WR
 
 cdef extern from "sys/epoll.h" nogil:
     ctypedef union epoll_data_t:
@@ -85,6 +86,25 @@ cdef void connection_open(thread_t* thread, int fd) noexcept nogil:
     mark_dirty(connection)
 
 
+cdef void close_streams(connection_t* connection) noexcept nogil:
+    while connection.streams != NULL:
+        h2_session_set_stream_user_data(<nghttp2_session*> connection.session, connection.streams.id, NULL)
+        stream_close(connection.streams)
+
+
+cdef void connection_leave(connection_t* connection) noexcept nogil:
+    """A socket that is closed with bytes unread resets the peer, which may lose the reason that it was sent (RFC 9112,
+    section 9.6): what still comes is read and passed over."""
+    if connection.is_dead or connection.left_ns:
+        return
+    if buffer_size(&connection.out) or shutdown(connection.fd, SHUT_WR):
+        connection_kill(connection)
+        return
+    connection.left_ns = connection.thread.now_ns
+    close_streams(connection)
+    want(connection, False, False)
+
+
 cdef void connection_kill(connection_t* connection) noexcept nogil:
     """Ends it now; its memory goes with `bury_dead`, since events may still name it."""
     cdef thread_t* thread = connection.thread
@@ -99,9 +119,7 @@ cdef void connection_kill(connection_t* connection) noexcept nogil:
         connection.next.previous = connection.previous
     thread.n_connections -= 1
     counter_add(&thread.open_connections, <uint64_t> -1)
-    while connection.streams != NULL:
-        h2_session_set_stream_user_data(<nghttp2_session*> connection.session, connection.streams.id, NULL)
-        stream_close(connection.streams)
+    close_streams(connection)
     # Not left to `close`: while a forked child shares the socket, epoll would go on telling of it.
     epoll_ctl(thread.epoll_fd, EPOLL_CTL_DEL, connection.fd, NULL)
     close(connection.fd)
@@ -140,11 +158,13 @@ cdef void connection_read(connection_t* connection, uint8_t* memory, size_t size
         if n < 0:
             return
         connection.read_ns = connection.thread.now_ns
+        if connection.left_ns:
+            continue
         mark_dirty(connection)
         if h2_session_mem_recv(<nghttp2_session*> connection.session, memory, n) < 0:
             # What HTTP/2 has to say of it may still go out.
             connection_send(connection)
-            connection_kill(connection)
+            connection_leave(connection)
             return
         if <size_t> n < size:
             return
@@ -156,6 +176,8 @@ cdef void connection_send(connection_t* connection) noexcept nogil:
     cdef const uint8_t* data = NULL
     cdef ssize_t n
     cdef bint is_full = False
+    if connection.left_ns:
+        return
     while not connection.is_dead:
         while buffer_size(&connection.out) < MAX_UNSENT_BYTES:
             n = h2_session_mem_send(session, &data)
@@ -179,7 +201,7 @@ cdef void connection_send(connection_t* connection) noexcept nogil:
     if connection.is_dead:
         return
     if buffer_size(&connection.out) == 0 and not h2_session_want_read(session) and not h2_session_want_write(session):
-        connection_kill(connection)
+        connection_leave(connection)
         return
     # What is read makes more to be sent: a peer that does not read is not read either.
     want(connection, is_full, is_full and buffer_size(&connection.out) >= MAX_UNSENT_BYTES)

@@ -106,6 +106,7 @@ cdef struct connection_t:
     int fd
     bint is_dirty                # has something to send
     bint is_dead
+    uint64_t left_ns             # when the last was said to it; 0: not yet
     bint waits_to_write
     bint is_unread               # until it takes what waits for it, nothing is read from it
     bint has_settings            # the client's preface was read
