@@ -150,6 +150,38 @@ print(json.dumps([turnout.__name__]))
     assert run_script(script) == ["turnout"]
 
 
+def test_the_messages_need_neither_clients_nor_grpc() -> None:
+    script = """
+import json, sys
+sys.modules["grpc"] = None
+import turnout.v1.routing_pb2
+print(json.dumps([name for name in sys.modules if name.startswith("turnout")]))
+"""
+    assert {name for name in run_script(script) if not name.startswith("turnout.v1")} == {"turnout"}
+
+
+def test_every_name_of_the_client_is_there() -> None:
+    script = """
+import json, turnout
+print(json.dumps([name for name in turnout.__all__ if getattr(turnout, name) is None or name not in dir(turnout)]))
+"""
+    assert run_script(script) == []
+
+
+def test_the_decision_port_alone_needs_no_grpc() -> None:
+    script = """
+import json, sys
+sys.modules["grpc"] = None
+from turnout_server.decision_serving import DecisionService
+from turnout_server.settings import Settings
+DecisionService(Settings(store="off", ext_proc=False))
+print(json.dumps(sorted(sys.modules)))
+"""
+    loaded = set(run_script(script))
+    assert not [name for name in loaded if name.startswith("turnout_server.completion")]
+    assert loaded & {"onnxruntime", "sqlalchemy", "aiohttp"} == set()
+
+
 def test_serving_loads_no_heavy_package() -> None:
     script = """
 import importlib, json, pkgutil, sys

@@ -328,6 +328,14 @@ cdef void word_cache_free(word_cache_t* cache) noexcept nogil:
         free(cache)
 
 
+# A node of the trie whose children wait to be placed: entries `low` to `high` share its path of `depth` bytes.
+cdef struct node_t:
+    size_t cell
+    Py_ssize_t low
+    Py_ssize_t high
+    Py_ssize_t depth
+
+
 # Builds a double-array trie, breadth first.
 cdef class TrieBuilder:
     cdef trie_cell_t* cells
@@ -336,8 +344,12 @@ cdef class TrieBuilder:
     cdef size_t n_cells
     cdef size_t first_free       # where to look for a base, for nodes of one child and of several
     cdef size_t first_roomy
+    cdef node_t* nodes           # of which none has children before its turn
+    cdef size_t n_nodes
+    cdef size_t room             # for nodes
 
     def __dealloc__(self):
+        free(self.nodes)
         free(self.cells)
         free(self.taken)
         free(self.based)
@@ -366,6 +378,18 @@ cdef class TrieBuilder:
         memset(self.taken + self.n_cells, 0, n_cells - self.n_cells)
         memset(self.based + self.n_cells, 0, n_cells - self.n_cells)
         self.n_cells = n_cells
+        return 0
+
+    cdef int add_node(self, size_t cell, Py_ssize_t low, Py_ssize_t high, Py_ssize_t depth) except -1:
+        cdef void* moved
+        if self.n_nodes == self.room:
+            moved = realloc(self.nodes, (2 * self.room + 64) * sizeof(node_t))
+            if moved == NULL:
+                raise MemoryError()
+            self.nodes = <node_t*> moved
+            self.room = 2 * self.room + 64
+        self.nodes[self.n_nodes] = node_t(cell=cell, low=low, high=high, depth=depth)
+        self.n_nodes += 1
         return 0
 
     cdef uint32_t find_base(self, const unsigned char* labels, int n) except 0:
@@ -398,14 +422,17 @@ cdef class TrieBuilder:
         cdef unsigned char[256] labels
         cdef Py_ssize_t[257] bounds
         cdef Py_ssize_t low, high, depth, i
-        cdef size_t cell
+        cdef size_t cell, at = 0
         cdef uint32_t base
         cdef int n
         cdef bytes entry
-        cdef list nodes = [(0, 0, len(entries), 0)]
         self.reserve(256)
         self.taken[0] = 1
-        for cell, low, high, depth in nodes:
+        self.add_node(0, 0, len(entries), 0)
+        while at < self.n_nodes:
+            cell, low = self.nodes[at].cell, self.nodes[at].low
+            high, depth = self.nodes[at].high, self.nodes[at].depth
+            at += 1
             entry = entries[low][0]
             if len(entry) == depth:
                 self.cells[cell].id = entries[low][1]
@@ -426,7 +453,7 @@ cdef class TrieBuilder:
             for i in range(n):
                 self.taken[base ^ labels[i]] = 1
                 self.cells[base ^ labels[i]].link = labels[i]
-                nodes.append((base ^ labels[i], bounds[i], bounds[i + 1], depth + 1))
+                self.add_node(base ^ labels[i], bounds[i], bounds[i + 1], depth + 1)
         return 0
 
 

@@ -16,7 +16,7 @@ from grpc import StatusCode
 from turnout.v1 import error_reason_pb2, routing_pb2
 from turnout.v1.routing_pb2 import RouteBatchRequest, RouteRequest, RouteStreamRequest, RouteStreamResponse
 from turnout_fastpath import Reason, RouteError
-from turnout_server.doors import errors
+from turnout_server.doors import errors, status_code
 from turnout_server.settings import Settings
 
 from tests.server.conftest import Running, read_log, request_of, started
@@ -404,7 +404,13 @@ async def test_long_names_fit_into_the_trailers(
 )
 def test_the_table(error: Exception, code: grpc.StatusCode, reason: str, metadata: dict[str, str]) -> None:
     failure = errors.describe_failure(error, lambda: "i-1")
-    assert (failure.code, failure.reason_name, failure.metadata) == (code, reason, metadata)
+    assert (failure.code.name, failure.reason_name, failure.metadata) == (code.name, reason, metadata)
+
+
+def test_the_codes_are_grpcs() -> None:
+    assert {code.name: code.value for code in status_code.StatusCode} == {
+        code.name: code.value[0] for code in StatusCode
+    }
 
 
 def test_the_table_is_the_contracts() -> None:

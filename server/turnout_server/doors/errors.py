@@ -6,9 +6,8 @@ import dataclasses
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
-import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -18,12 +17,15 @@ from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
     RetryInfo,
 )
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-from grpc import StatusCode
 from turnout.v1.error_reason_pb2 import ErrorReason
 from turnout.v1.routing_pb2 import RouteError as RouteErrorMessage
 from turnout_fastpath import Reason, RouteError
 
+from turnout_server.doors.status_code import StatusCode
 from turnout_server.observability.logs import describe_cause, get_logger
+
+if TYPE_CHECKING:
+    import grpc
 
 DOMAIN = "turnout.v1"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -119,7 +121,7 @@ class Failure:
     def to_item(self) -> RouteErrorMessage:
         """The failure of one item of a batch or stream."""
         return RouteErrorMessage(
-            code=_number(self.code), reason=self.reason, message=self.message, field=self.field
+            code=int(self.code), reason=self.reason, message=self.message, field=self.field
         )
 
     def to_trailers(self) -> tuple[tuple[str, str | bytes], ...]:
@@ -138,7 +140,7 @@ class Failure:
             delay.FromMilliseconds(delay_ms)
             details.append(RetryInfo(retry_delay=delay))
             pushback = ((PUSHBACK_KEY, str(delay_ms)),)
-        status = Status(code=_number(self.code), message=self.message)
+        status = Status(code=int(self.code), message=self.message)
         for detail in (*details, *self.details):
             packed = AnyMessage()
             packed.Pack(detail)
@@ -180,8 +182,11 @@ def describe_failure(
 
 
 async def abort(context: grpc.aio.ServicerContext, failure: Failure) -> NoReturn:  # type: ignore[type-arg]
-    """Ends an RPC with a failure."""
-    await context.abort(failure.code, failure.message, failure.to_trailers())
+    """Ends an RPC of grpcio with a failure."""
+    # Not needed, and not there, where the decision port serves alone.
+    import grpc
+
+    await context.abort(grpc.StatusCode[failure.code.name], failure.message, failure.to_trailers())
 
 
 def _describe_route_error(error: RouteError) -> Failure:
@@ -208,8 +213,3 @@ def _shorten(text: str, limit: int) -> str:
         if size > limit:
             return text[:i] + "..."
     return text
-
-
-def _number(code: StatusCode) -> int:
-    number: int = code.value[0]
-    return number

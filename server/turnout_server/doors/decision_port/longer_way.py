@@ -33,8 +33,7 @@ def word_failure(failure: Failure) -> WordedFailure:
     assert isinstance(details, bytes)
     pushback = str(trailers.get(PUSHBACK_KEY, "")).encode()
     message = quote_from_bytes(failure.message.encode(), safe=_PLAIN).encode()
-    number: int = failure.code.value[0]
-    return number, message, base64.b64encode(details).rstrip(b"="), pushback
+    return int(failure.code), message, base64.b64encode(details).rstrip(b"="), pushback
 
 
 class Call(IntEnum):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grpc import StatusCode
 from turnout_fastpath import Snapshot
 
 from turnout_server.doors.admission import RETRY_AFTER_S
@@ -35,6 +34,7 @@ from turnout_server.doors.errors import (
     describe_failure,
 )
 from turnout_server.doors.items import ItemDecider, RecordsRoutes
+from turnout_server.doors.status_code import StatusCode
 from turnout_server.lifecycle import StartError, UnavailableError
 from turnout_server.observability.decision_log import DecisionLog
 from turnout_server.observability.metrics import (
@@ -73,7 +73,7 @@ METHODS: tuple[Labels, ...] = (
     ("server_stream", HEALTH, "Watch"),
     ("bidi_stream", "envoy.service.ext_proc.v3.ExternalProcessor", "Process"),
 )
-CODE_NAMES = {code.value[0]: code.name for code in StatusCode}
+CODE_NAMES = {code.value: code.name for code in StatusCode}
 MISSING_LIBRARY = (
     "the decision port needs {library}, which is not there: install Debian's libnghttp2-14, Fedora's libnghttp2 or "
     "Alpine's nghttp2-libs, or set --decision-port off"

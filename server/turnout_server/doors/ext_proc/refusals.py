@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import orjson
-from grpc import StatusCode
 
 from turnout_server.doors.errors import Failure
 from turnout_server.doors.ext_proc.chat_body import ChatWire
+from turnout_server.doors.status_code import StatusCode
 
 _HTTP = {
     StatusCode.INVALID_ARGUMENT: 400,
