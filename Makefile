@@ -57,11 +57,15 @@ FORCE:
 
 SANITISED_PATH = PYTHONMALLOC=malloc PYTHONPATH=fastpath:server:clients/python:.
 
+# Freed memory is kept to find its later use, and what starts an interpreter of its own does not preload the sanitiser.
+NOT_UNDER_ADDRESS = --ignore tests/fastpath/training --ignore tests/fastpath/test_engine_memory.py \
+  --deselect tests/fastpath/test_request.py::test_none_in_the_place_of_an_object_does_not_crash
+
 # CPython and grpc keep what they allocate until the process ends: leaks are not looked for.
-address: build/address/tree ## test the compiled doors under AddressSanitizer
+address: build/address/tree ## test kernels and compiled doors under AddressSanitizer and UndefinedBehaviorSanitizer
 	cd $< && $(SANITISED_PATH) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
-	  $(PYTHON) -m pytest tests/server/decision_port tests/server/compiled
+	  $(PYTHON) -m pytest tests/server/decision_port tests/server/compiled tests/fastpath $(NOT_UNDER_ADDRESS)
 
 build/thread/ring_race: tests/server/decision_port/ring_race.c server/turnout_server/doors/decision_port/ring.h
 	mkdir -p build/thread
