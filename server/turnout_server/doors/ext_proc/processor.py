@@ -208,7 +208,10 @@ class Processor:
         decision = self._setting.decides.decide(Request(**fields))
         model = self._setting.decides.model_of(decision.deployment)
         self._fresh = decision
-        self._outcome = Outcome(decision, wire)
+        caller = self._caller
+        self._outcome = Outcome(
+            decision, wire, tenant=caller.get("tenant", ""), session_id=caller.get("session_id", "")
+        )
         common = CommonResponse(clear_route_cache=True, header_mutation=_headers_of(decision, model))
         if wire is ChatWire.GEMINI:
             path = path_with_model(self._path, model)
