@@ -1,17 +1,13 @@
 """`envoy.service.ext_proc.v3.ExternalProcessor` over grpc.aio, on the main port."""
 
-# xds-protos has no py.typed.
-# mypy: disable-error-code="import-untyped"
-
 from __future__ import annotations
 
 import asyncio
 import random
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
-from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 
 from turnout_server.doors.admission import RETRY_AFTER_S, Admission
 from turnout_server.doors.errors import OverloadedError, abort, describe_failure
@@ -46,9 +42,8 @@ class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._lets_go = False
         metrics.watch(GATEWAY_STREAMS, lambda: ((), len(self._streams)))
         self._setting = Setting(Models(router), self._refuse, outcomes.note)
-        self._handler = grpc.stream_stream_rpc_method_handler(
-            self.process, ProcessingRequest.FromString, ProcessingResponse.SerializeToString
-        )
+        # Bytes both ways: read and written by compiled code.
+        self._handler = grpc.stream_stream_rpc_method_handler(self.process)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """The handler of a call, by its method."""
@@ -61,16 +56,13 @@ class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         method.started.add()
         if not self._admission.is_open:
             # The gateway does what it is told to do without a processor.
-            failure = describe_failure(self._admission.refusal())
-            method.count_ended(failure.code.name)
-            await abort(context, failure)
+            await self._fail(context, self._admission.refusal())
         processor = Processor(self._setting)
         waits = False
         self._follow(asyncio.current_task())
         try:
             while (message := await context.read()) is not EOF:
-                body = message.request_body.body if message.HasField("request_body") else b""
-                if len(body) > BULKY_BYTES:
+                if len(message) > BULKY_BYTES:
                     response = await asyncio.to_thread(processor.process, message)
                 else:
                     response = processor.process(message)
@@ -85,6 +77,8 @@ class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
                 # The gateway needs no more: the usual end.
                 method.count_ended("CANCELLED")
                 raise
+        except Exception as error:
+            await self._fail(context, error)
         finally:
             self._waiting -= waits
             processor.close()
@@ -107,6 +101,11 @@ class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             self._streams.add(stream)
             # Not in the handler's own `finally`: what follows there is the stream's too.
             stream.add_done_callback(self._streams.discard)
+
+    async def _fail(self, context: Context, error: Exception) -> NoReturn:
+        failure = describe_failure(error)
+        self._method.count_ended(failure.code.name)
+        await abort(context, failure)
 
     def _refuse(self) -> Exception | None:
         # A drain finishes what was let in.
