@@ -186,7 +186,7 @@ class Processor:
             if not spans:
                 # The model may stand behind what of the body has come.
                 return None if whole else _MARKED_UNREAD
-            asked = orjson.loads(body[slice(*spans[-1])])
+            asked = _text_of(body[slice(*spans[-1])])
         name, _, policy = asked.partition(":")
         if name != AUTO:
             return None
@@ -309,6 +309,15 @@ def _without(spoofed: list[str], mode: ProcessingMode | None) -> bytes:
     # The route may have been chosen by them already.
     common = CommonResponse(header_mutation=HeaderMutation(remove_headers=spoofed), clear_route_cache=True)
     return _bytes_of(ProcessingResponse(request_headers=HeadersResponse(response=common), mode_override=mode))
+
+
+def _text_of(quoted: bytes) -> str:
+    """A text of JSON; of what is none, such as half a surrogate, nothing: it names no model of ours."""
+    try:
+        text: str = orjson.loads(quoted)
+    except orjson.JSONDecodeError:
+        return ""
+    return text
 
 
 def _parse(body: bytes, whole: bool) -> Mapping[str, Any]:
