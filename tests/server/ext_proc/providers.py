@@ -148,7 +148,7 @@ async def providing(name: str) -> AsyncIterator[FakeProvider]:
     provider = FakeProvider(name)
     application = web.Application(client_max_size=64 << 20)
     application.router.add_route("*", "/{tail:.*}", provider.answer)
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

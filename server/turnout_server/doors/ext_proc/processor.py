@@ -109,6 +109,7 @@ class Processor:
         self._outcome: Outcome | None = None
         self._tail: ResponseTail | None = None
         self._body_seen = False
+        self._is_observed = False
         self._fresh: Decision | None = None
 
     @property
@@ -144,6 +145,7 @@ class Processor:
 
     def _request_headers(self, message: Message) -> bytes:
         headers = message.headers
+        self._is_observed = message.is_observed
         self._path = headers.get(":path", "")
         length = headers.get("content-length", "")
         self._content_length = int(length) if length.isdecimal() else 0
@@ -203,10 +205,11 @@ class Processor:
         decision = self._setting.decides.decide(Request(**fields))
         model = self._setting.decides.model_of(decision.deployment)
         self._fresh = decision
-        caller = self._caller
-        self._outcome = Outcome(
-            decision, wire, tenant=caller.get("tenant", ""), session_id=caller.get("session_id", "")
-        )
+        if not self._is_observed:
+            caller = self._caller
+            self._outcome = Outcome(
+                decision, wire, tenant=caller.get("tenant", ""), session_id=caller.get("session_id", "")
+            )
         headers = _headers_of(decision, model)
         if wire is ChatWire.GEMINI:
             path = path_with_model(self._path, model)
