@@ -62,7 +62,7 @@ from turnout_server.doors.errors import (
 from turnout_server.doors.routing_servicer import Context, Handler, Method
 from turnout_server.doors.wire import Bulky, Malformed, parser
 from turnout_server.observability.metrics import COVERAGE, ERRORS, Metrics
-from turnout_server.providers.chat import StreamEvent
+from turnout_server.providers.chat import StreamEvent, UsageUpdate
 from turnout_server.providers.faults import FaultKind
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.deadline import Deadline
@@ -339,18 +339,28 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
 
 class _Writer:
-    """Writes what comes of an answer to the caller."""
+    """Writes what comes of an answer to the caller.
+
+    Counts wait for what comes next: the last ones, which most providers send alone, are in the event that ends the stream.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._counts: UsageUpdate | None = None
 
     async def content(self, event: StreamEvent) -> None:
-        if (written := write_event(event)) is not None:
-            await self._context.write(written)
+        counts, self._counts = self._counts, None
+        if isinstance(event, UsageUpdate):
+            self._counts = event
+            return
+        for one in (counts, event):
+            if one is not None and (written := write_event(one)) is not None:
+                await self._context.write(written)
 
     async def restarted(
         self, tier: str, deployment: str, rejected_by: Gate | None, fault: FaultKind | None
     ) -> None:
+        self._counts = None
         event = Restarted(tier=tier, deployment=deployment)
         if rejected_by is not None:
             event.rejected_by = GATES[rejected_by]
