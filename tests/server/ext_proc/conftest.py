@@ -69,7 +69,7 @@ async def serving(
     """The service with its door open, on either port, and that port."""
     path = folder / "policy.json"
     path.write_text(json.dumps(policy()), encoding="utf-8")
-    told: dict[str, Any] = {"store": "off", "ext_proc": True} | knobs
+    told: dict[str, Any] = {"store": "off", "ext_proc": True, "drain_grace_s": 0.0} | knobs
     settings = Settings(
         host="127.0.0.1",
         port=0,
@@ -77,7 +77,6 @@ async def serving(
         policy=path,
         decision_port=0,
         log_sample=0.0,
-        drain_grace_s=0.0,
         **told,
     )
     service = DecisionService(settings) if decision_port else Service(settings)

@@ -150,7 +150,7 @@ async def providing(name: str) -> AsyncIterator[FakeProvider]:
     application.router.add_route("*", "/{tail:.*}", provider.answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=2048)
     await site.start()
     server: Any = site._server
     provider.port = server.sockets[0].getsockname()[1]

