@@ -164,6 +164,9 @@ FAILOVERS = Family(
     "failover rate.",
     ("tier",),
 )
+GATEWAY_STREAMS = Family(
+    "turnout_gateway_streams", "HTTP requests of Envoy's that are not yet at their end.", is_gauge=True
+)
 GATEWAY_RESPONSES = Family(
     "turnout_gateway_responses",
     "Responses of providers to requests that an Envoy sent where it was told, by HTTP status; 0: none was told.",
@@ -307,6 +310,7 @@ FAMILIES = (
     ATTEMPTS,
     ESCALATIONS,
     FAILOVERS,
+    GATEWAY_STREAMS,
     GATEWAY_RESPONSES,
     COST_NANO,
     UNPRICED,

@@ -69,6 +69,7 @@ def check(found: Message, message: ProcessingRequest) -> None:
     """Found is what the library reads."""
     name = message.WhichOneof("request")
     assert found.kind == KINDS.get(name, 0)
+    assert found.is_observed == message.observability_mode
     held: Any = getattr(message, name) if name else None
     if name in ("request_headers", "response_headers"):
         values = [

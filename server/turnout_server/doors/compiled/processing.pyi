@@ -6,6 +6,7 @@ class Message:
 
     Attributes:
         kind: number of the field of ProcessingRequest that is set; 0: none that is known.
+        is_observed: whether the gateway reads no answer.
         end_of_stream: whether nothing more comes in this direction.
         body: of a body; empty otherwise.
         headers: pseudo-headers, and those whose names begin with `content-`, by name; the last one of a name counts.
@@ -14,6 +15,8 @@ class Message:
 
     @property
     def kind(self) -> int: ...
+    @property
+    def is_observed(self) -> bool: ...
     @property
     def end_of_stream(self) -> bool: ...
     @property

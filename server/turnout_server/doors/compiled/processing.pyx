@@ -18,6 +18,7 @@ cdef enum:
     REQUEST_RESPONSE_BODY = 5
     REQUEST_REQUEST_TRAILERS = 6
     REQUEST_RESPONSE_TRAILERS = 7
+    REQUEST_OBSERVABILITY_MODE = 10
 
     HTTP_HEADERS_HEADERS = 1
     HTTP_HEADERS_END_OF_STREAM = 3
@@ -54,6 +55,7 @@ content.size = 8
 
 cdef class Message:
     cdef readonly int kind
+    cdef readonly bint is_observed
     cdef readonly bint end_of_stream
     cdef readonly bytes body
     cdef readonly dict headers
@@ -94,6 +96,8 @@ cdef Message read_plain(bytes message, bytes prefix):
         code = read_field(&cursor, &field)
         if code != FIELD_READ:
             break
+        if field.number == REQUEST_OBSERVABILITY_MODE and field.wire_type == WIRE_VARINT:
+            found.is_observed = field.value != 0
         if field.wire_type != WIRE_BYTES or not REQUEST_REQUEST_HEADERS <= field.number <= REQUEST_RESPONSE_TRAILERS:
             continue
         if found.kind:

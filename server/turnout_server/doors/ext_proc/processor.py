@@ -109,6 +109,7 @@ class Processor:
         self._outcome: Outcome | None = None
         self._tail: ResponseTail | None = None
         self._body_seen = False
+        self._is_observed = False
         self._fresh: Decision | None = None
 
     @property
@@ -144,6 +145,7 @@ class Processor:
 
     def _request_headers(self, message: Message) -> bytes:
         headers = message.headers
+        self._is_observed = message.is_observed
         self._path = headers.get(":path", "")
         length = headers.get("content-length", "")
         self._content_length = int(length) if length.isdecimal() else 0
@@ -186,7 +188,7 @@ class Processor:
             if not spans:
                 # The model may stand behind what of the body has come.
                 return None if whole else _MARKED_UNREAD
-            asked = orjson.loads(body[slice(*spans[-1])])
+            asked = _text_of(body[slice(*spans[-1])])
         name, _, policy = asked.partition(":")
         if name != AUTO:
             return None
@@ -203,7 +205,11 @@ class Processor:
         decision = self._setting.decides.decide(Request(**fields))
         model = self._setting.decides.model_of(decision.deployment)
         self._fresh = decision
-        self._outcome = Outcome(decision, wire)
+        if not self._is_observed:
+            caller = self._caller
+            self._outcome = Outcome(
+                decision, wire, tenant=caller.get("tenant", ""), session_id=caller.get("session_id", "")
+            )
         headers = _headers_of(decision, model)
         if wire is ChatWire.GEMINI:
             path = path_with_model(self._path, model)
@@ -306,6 +312,15 @@ def _without(spoofed: list[str], mode: ProcessingMode | None) -> bytes:
     # The route may have been chosen by them already.
     common = CommonResponse(header_mutation=HeaderMutation(remove_headers=spoofed), clear_route_cache=True)
     return _bytes_of(ProcessingResponse(request_headers=HeadersResponse(response=common), mode_override=mode))
+
+
+def _text_of(quoted: bytes) -> str:
+    """A text of JSON; of what is none, such as half a surrogate, nothing: it names no model of ours."""
+    try:
+        text: str = orjson.loads(quoted)
+    except orjson.JSONDecodeError:
+        return ""
+    return text
 
 
 def _parse(body: bytes, whole: bool) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from turnout_server.doors.errors import OverloadedError
 from turnout_server.doors.ext_proc.models import Models
 from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.ext_proc.processor import Processor, Setting
-from turnout_server.observability.metrics import COVERAGE, Metrics
+from turnout_server.observability.metrics import COVERAGE, GATEWAY_STREAMS, Metrics
 from turnout_server.routing import Router
 
 
@@ -23,6 +23,7 @@ class Streams:
         self._shed = metrics.count(COVERAGE, "shed")
         self._processors: dict[int, Processor] = {}
         self._is_full = False
+        metrics.watch(GATEWAY_STREAMS, lambda: ((), len(self._processors)))
         self._setting = Setting(Models(router), self._refuse, outcomes.note)
 
     def process(self, stream: int, message: bytes, is_full: bool) -> bytes:
@@ -39,6 +40,11 @@ class Streams:
         if (decision := processor.take_decision()) is not None:
             self._router.count(decision)
         return answer
+
+    def awaits_decision(self, stream: int) -> bool:
+        """Whether a request has begun on the stream that is not decided yet."""
+        processor = self._processors.get(stream)
+        return processor is not None and processor.awaits_decision
 
     def end(self, stream: int) -> None:
         """The stream has ended; of one that is not known nothing is to be done."""
