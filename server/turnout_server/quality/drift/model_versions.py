@@ -25,7 +25,6 @@ class ModelChange(NamedTuple):
 
 @dataclass
 class _Seen:
-    since_s: float
     current: str = ""
     counts: dict[str, float] = field(default_factory=dict)
     last_s: dict[str, float] = field(default_factory=dict)
@@ -48,14 +47,15 @@ class ModelVersions:
             counts: all answers so far, by (deployment, model, version).
         """
         now_s = self._clock.monotonic_s()
+        known = self._seen.copy()
         changes = []
         for (deployment, model, version), count in sorted(counts):
-            seen = self._seen.setdefault((deployment, model), _Seen(now_s))
+            asked = deployment, model
+            seen = self._seen.setdefault(asked, _Seen())
             if count <= seen.counts.get(version, 0.0):
                 continue
             seen.counts[version] = count
-            is_first = seen.since_s == now_s
-            if is_first:
+            if asked not in known:
                 seen.current = seen.current or version
             elif version != seen.current and now_s - seen.last_s.get(version, -math.inf) >= AWAY_S:
                 changes.append(ModelChange(deployment, model, seen.current, version))
