@@ -26,7 +26,7 @@ from bench.results import FOLDER, load_results, save_result
 
 NAME = "drift"
 SIZES = ((10_000, 2_000), (2_000, 500), (500, 200))
-THRESHOLD = 0.2
+THRESHOLD = 0.1
 SEED = 20
 # Streams of the same mix, and decisions of each after its reference, in recent windows.
 SAME_RUNS, SAME_WINDOWS = 1000, 20

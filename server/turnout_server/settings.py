@@ -163,7 +163,7 @@ class Settings:
             "index",
             "Population stability index from which a shift that is certain is an alarm; it ends below half of that.",
         ),
-    ] = 0.2
+    ] = 0.1
     ext_proc: Annotated[
         bool,
         Meaning(

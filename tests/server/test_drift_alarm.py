@@ -263,8 +263,10 @@ def test_all_processes_of_a_server_are_watched_together(launch: Any) -> None:
     process.wait_for("worker_ended")
     for port in addresses:
         send(port, traffic.shifted(70))
-        began = process.wait_for("drift_began")
-        assert (began["port"], began["reference_decisions"]) == (port, 100)
+        # Several of one port's dimensions may alarm.
+        while (began := process.wait_for("drift_began"))["port"] != port:
+            pass
+        assert began["reference_decisions"] == 100
     process.process.send_signal(signal.SIGUSR1)
     assert process.wait_for("drift_anchored")["cause"] == "signal"
     assert "turnout_drift_window_decisions{" not in fetch(ports["metrics_port"], "/metrics")

@@ -14,7 +14,7 @@ from turnout_server.quality.drift.two_samples import compare
 # decisions are independent. Look number k of d dimensions is tested at FALSE_ALARM / (d k (k + 1)), and these add up to
 # FALSE_ALARM (Bonferroni's inequality; the sum over k is 1).
 FALSE_ALARM = 0.0001
-# An alarm ends below this part of the threshold: 0.1 of the usual 0.2, where Siddiqi's "no change" begins.
+# An alarm ends below this part of the threshold.
 END_SHARE = 0.5
 # Steps in which the recent window slides: a look is taken at each.
 BLOCKS = 10
