@@ -34,6 +34,8 @@ __all__ = ["launch"]
 
 REFERENCE, RECENT = 300, 100
 ALARMS = "turnout_drift_alarms"
+WINDOW = 'turnout_drift_window_decisions{{policy="default",port="{}",window="reference"}}'
+SMALL_WINDOWS = ("--store-sample", "1", "--drift-reference", "100", "--drift-recent", "50")
 
 
 class Traffic:
@@ -237,32 +239,29 @@ async def test_a_version_in_every_answer_does_not_fill_the_memory(serving: Runni
     assert counted[*next(iter(counted))[:2], "other"] == 10
 
 
+def send(port: int, prompts: list[str]) -> None:
+    """Over connections of their own, so that each worker gets some."""
+    with connected(port, 10) as channels:
+        for number, prompt in enumerate(prompts):
+            route(channels[number % len(channels)], prompt)
+
+
 def test_all_processes_of_a_server_are_watched_together(launch: Any) -> None:
-    process = launch(
-        *("--workers", "2", "--decision-port", "0", "--store-sample", "1"),
-        *("--drift-reference", "100", "--drift-recent", "50"),
-    )
+    process = launch("--workers", "2", "--decision-port", "0", *SMALL_WINDOWS)
     ports = process.wait_for("supervising_started")
     process.wait_for_each("serving_started", "serving_started", "deciding_started")
     traffic = Traffic(6)
     addresses = {"main": ports["port"], "decision": ports["decision_port"]}
 
-    def send(port: str, prompts: list[str]) -> None:
-        # Over connections of their own, so that both workers get some.
-        with connected(addresses[port], 10) as channels:
-            for number, prompt in enumerate(prompts):
-                route(channels[number % len(channels)], prompt)
-
+    for address in addresses.values():
+        send(address, traffic.usual(100))
     for port in addresses:
-        send(port, traffic.usual(100))
-    window = 'turnout_drift_window_decisions{{policy="default",port="{}",window="reference"}}'
-    for port in addresses:
-        until_metrics_say(ports["metrics_port"], f"{window.format(port)} 100.0")
+        until_metrics_say(ports["metrics_port"], f"{WINDOW.format(port)} 100.0")
     # The windows are the supervisor's: they outlive a worker.
     os.kill(process.workers()[0], signal.SIGKILL)
     process.wait_for("worker_ended")
-    for port in addresses:
-        send(port, traffic.shifted(70))
+    for port, address in addresses.items():
+        send(address, traffic.shifted(70))
         # Several of one port's dimensions may alarm.
         while (began := process.wait_for("drift_began"))["port"] != port:
             pass
@@ -270,6 +269,18 @@ def test_all_processes_of_a_server_are_watched_together(launch: Any) -> None:
     process.process.send_signal(signal.SIGUSR1)
     assert process.wait_for("drift_anchored")["cause"] == "signal"
     assert "turnout_drift_window_decisions{" not in fetch(ports["metrics_port"], "/metrics")
+    assert process.end() == 0
+
+
+def test_a_sidecar_with_a_store_watches_itself(launch: Any, tmp_path: Path) -> None:
+    place = ("--decision-only", "--decision-port", "0", "--store", str(tmp_path / "outcomes.db"))
+    process = launch(*place, *SMALL_WINDOWS)
+    ports = process.wait_for("deciding_started")
+    traffic = Traffic(7)
+    send(ports["decision_port"], traffic.usual(100))
+    until_metrics_say(ports["metrics_port"], f"{WINDOW.format('decision')} 100.0")
+    send(ports["decision_port"], traffic.shifted(70))
+    assert process.wait_for("drift_began")["port"] == "decision"
     assert process.end() == 0
 
 

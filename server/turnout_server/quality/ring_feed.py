@@ -79,7 +79,7 @@ class RingFeed:
                     self._tally.count_drawn(
                         record.policy,
                         record.tier,
-                        record.status,
+                        kept.drained.status,
                         record.task,
                         record.tokens_total,
                         kept.drained.p_sufficient[0],

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from turnout_fastpath import Status
+
 from turnout_server.observability.metrics import Labels
 from turnout_server.quality.drift.dimensions import (
     UNKNOWN,
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from turnout_fastpath import Decision
 
 
+_Key = tuple[str, str, int, str, str, str]
+
+
 class Port(StrEnum):
     """Which listener decided. Shares that are counted differ between them, so they are never added up."""
 
@@ -28,68 +33,81 @@ class Port(StrEnum):
 
 
 class MixTally:
-    """The mix of one process's decisions. Any thread may count."""
+    """The mix of one process's decisions. Any thread may count.
+
+    Decisions are counted by all of their categories together, which is one step for each; they are told apart by
+    dimension when somebody asks.
+    """
 
     def __init__(self, port: Port, share: float = 1.0) -> None:
         """Counts a share, 0 to 1, of the decisions of `port`; drawn by their ids, as the outcome store draws."""
         self._port = port
         self._share = share
         self._lock = threading.Lock()
-        self._policies: dict[str, dict[Dimension, dict[str, int]]] = {}
+        self._counts: dict[_Key, int] = {}
 
     def count(self, decisions: Iterable[Decision]) -> None:
-        """Counts decisions that Python made; some 2 us each, which is most of all reading their candidates."""
-        drawn = [one for one in decisions if is_drawn(one.decision_id, self._share)]
+        """Counts decisions that Python made."""
+        if self._share < 1:
+            decisions = [one for one in decisions if is_drawn(one.decision_id, self._share)]
+        counts = self._counts
         with self._lock:
-            for one in drawn:
-                candidates = one.candidates
-                self._add(
+            for one in decisions:
+                # Every decision has a candidate for each tier.
+                key = _key(
                     one.policy,
                     one.tier,
-                    one.status.name.lower(),
+                    one.status,
                     one.task,
                     one.tokens_total,
-                    candidates[0].p_sufficient if candidates else None,
+                    one.candidates[0].p_sufficient,
                 )
+                counts[key] = counts.get(key, 0) + 1
 
     def count_drawn(
-        self, policy: str, tier: str, status: str, task: str | None, tokens: int, p_sufficient: float | None
+        self, policy: str, tier: str, status: int, task: str | None, tokens: int, p_sufficient: float | None
     ) -> None:
         """Counts a decision that was drawn already.
 
         Args:
             policy: which policy decided.
             tier: which tier was decided.
-            status: decided, abstained or defaulted.
+            status: a Status.
             task: what the request was taken for; None or empty: not known.
             tokens: of the request, in word pieces.
             p_sufficient: of the cheapest tier; None: it was not judged.
         """
+        key = _key(policy, tier, status, task, tokens, p_sufficient)
         with self._lock:
-            self._add(policy, tier, status, task, tokens, p_sufficient)
+            self._counts[key] = self._counts.get(key, 0) + 1
 
     def read(self) -> list[tuple[Labels, float]]:
         """Decisions by policy, port, dimension and category. Every dimension counts each decision once."""
         with self._lock:
-            return [
-                ((policy, self._port, dimension, category), count)
-                for policy, dimensions in self._policies.items()
-                for dimension, counts in dimensions.items()
-                for category, count in counts.items()
-            ]
+            counts = list(self._counts.items())
+        sums: dict[Labels, float] = {}
+        for (policy, tier, status, task, tokens, p_sufficient), count in counts:
+            for dimension, category in (
+                (Dimension.TASK, task),
+                (Dimension.TIER, tier),
+                (Dimension.STATUS, Status(status).name.lower()),
+                (Dimension.TOKENS, tokens),
+                (Dimension.P_SUFFICIENT, p_sufficient),
+            ):
+                labels = policy, str(self._port), str(dimension), category
+                sums[labels] = sums.get(labels, 0.0) + count
+        return list(sums.items())
 
-    def _add(
-        self, policy: str, tier: str, status: str, task: str | None, tokens: int, p_sufficient: float | None
-    ) -> None:
-        mix = self._policies.get(policy)
-        if mix is None:
-            mix = self._policies[policy] = {dimension: {} for dimension in Dimension}
-        for dimension, category in (
-            (Dimension.TASK, task or UNKNOWN),
-            (Dimension.TIER, tier),
-            (Dimension.STATUS, status),
-            (Dimension.TOKENS, tokens_category(tokens)),
-            (Dimension.P_SUFFICIENT, p_sufficient_category(p_sufficient)),
-        ):
-            counts = mix[dimension]
-            counts[category] = counts.get(category, 0) + 1
+
+def _key(
+    policy: str, tier: str, status: int, task: str | None, tokens: int, p_sufficient: float | None
+) -> _Key:
+    return (
+        policy,
+        tier,
+        # A plain number: hashing an enumeration's member is a Python call.
+        int(status),
+        task or UNKNOWN,
+        tokens_category(tokens),
+        p_sufficient_category(p_sufficient),
+    )
