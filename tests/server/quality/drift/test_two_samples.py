@@ -81,3 +81,11 @@ def test_the_chance_holds_where_nothing_has_changed() -> None:
         before, after = (Counter(random.choices(names, weights, k=size)) for size in (400, 150))
         below += compare(before, after).chance <= 0.05
     assert 60 < below < 140
+
+
+def test_what_is_new_and_rare_is_seen_together() -> None:
+    """A hundred that never occurred, once each."""
+    after = {"a": 900.0} | {f"d{number}": 1.0 for number in range(100)}
+    found = compare({"a": 1000.0}, after)
+    assert found.stability_index > 0.2
+    assert found.chance < 1e-9
