@@ -195,8 +195,8 @@ async def test_a_processor_that_is_slow(
 
     process = Processor.process
 
-    def slowly(self: Processor, message: Any) -> Any:
-        time.sleep(0.3 if message.HasField("request_body") else 0)
+    def slowly(self: Processor, message: bytes) -> bytes:
+        time.sleep(0.3 if PLAIN.encode() in message else 0)
         return process(self, message)
 
     monkeypatch.setattr(Processor, "process", slowly)

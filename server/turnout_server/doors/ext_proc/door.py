@@ -1,16 +1,12 @@
 """`envoy.service.ext_proc.v3.ExternalProcessor` over grpc.aio, on the main port."""
 
-# xds-protos has no py.typed.
-# mypy: disable-error-code="import-untyped"
-
 from __future__ import annotations
 
 import asyncio
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
-from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 
 from turnout_server.doors.admission import Admission
 from turnout_server.doors.errors import OverloadedError, abort, describe_failure
@@ -42,9 +38,8 @@ class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._method = Method("Process", metrics, kind="bidi_stream", service=SERVICE)
         self._waiting = 0
         self._setting = Setting(Models(router), self._refuse, outcomes.note)
-        self._handler = grpc.stream_stream_rpc_method_handler(
-            self.process, ProcessingRequest.FromString, ProcessingResponse.SerializeToString
-        )
+        # Bytes both ways: read and written by compiled code.
+        self._handler = grpc.stream_stream_rpc_method_handler(self.process)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """The handler of a call, by its method."""
@@ -57,15 +52,12 @@ class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         method.started.add()
         if not self._admission.is_open:
             # The gateway does what it is told to do without a processor.
-            failure = describe_failure(self._admission.refusal())
-            method.count_ended(failure.code.name)
-            await abort(context, failure)
+            await self._fail(context, self._admission.refusal())
         processor = Processor(self._setting)
         waits = False
         try:
             while (message := await context.read()) is not EOF:
-                body = message.request_body.body if message.HasField("request_body") else b""
-                if len(body) > BULKY_BYTES:
+                if len(message) > BULKY_BYTES:
                     response = await asyncio.to_thread(processor.process, message)
                 else:
                     response = processor.process(message)
@@ -79,11 +71,18 @@ class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             # The gateway needs no more: the usual end where it does not ask about the response.
             method.count_ended("CANCELLED")
             raise
+        except Exception as error:
+            await self._fail(context, error)
         finally:
             self._waiting -= waits
             processor.close()
         method.succeeded.add()
         method.seconds.observe(perf_counter() - began)
+
+    async def _fail(self, context: Context, error: Exception) -> NoReturn:
+        failure = describe_failure(error)
+        self._method.count_ended(failure.code.name)
+        await abort(context, failure)
 
     def _refuse(self) -> Exception | None:
         if self._admission.is_open and self._waiting <= self._admission.limit:

@@ -14,7 +14,7 @@ from turnout_server.completion.attempt import AttemptResult, Purpose
 from turnout_server.completion.cost import attempt_cost
 from turnout_server.completion.tokens import TokenCounts
 from turnout_server.doors.ext_proc.chat_body import ChatWire
-from turnout_server.observability.metrics import GATEWAY_RESPONSES, Metrics
+from turnout_server.observability.metrics import GATEWAY_RESPONSES, Count, Metrics
 from turnout_server.planning.price_book import PriceBook
 from turnout_server.providers.faults import FaultKind
 from turnout_server.quality.route_recorder import decision_record
@@ -59,11 +59,17 @@ class Outcomes:
         self._snapshot = snapshot
         self._clock = clock
         self._read: Snapshot | None = None
+        self._counters: dict[tuple[str, str, int], Count] = {}
 
     def note(self, outcome: Outcome) -> None:
         """A request has ended."""
         decision = outcome.decision
-        self._metrics.count(GATEWAY_RESPONSES, decision.tier, decision.deployment, str(outcome.status)).add()
+        key = decision.tier, decision.deployment, outcome.status
+        counter = self._counters.get(key)
+        if counter is None:
+            labels = decision.tier, decision.deployment, str(outcome.status)
+            counter = self._counters[key] = self._metrics.count(GATEWAY_RESPONSES, *labels)
+        counter.add()
         if self._store is not None:
             self._record(self._store, outcome)
 

@@ -1,13 +1,8 @@
 """Envoy's streams on the decision port: which processor a stream has, from its first message to its end."""
 
-# xds-protos has no py.typed.
-# mypy: disable-error-code="import-untyped"
-
 from __future__ import annotations
 
 import random
-
-from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 
 from turnout_server.doors.admission import RETRY_AFTER_S
 from turnout_server.doors.errors import OverloadedError
@@ -34,14 +29,13 @@ class Streams:
         """The answer to one message of a stream.
 
         Raises:
-            DecodeError: the bytes are no ProcessingRequest.
+            MalformedRequestError: the bytes are no ProcessingRequest.
         """
-        asked = ProcessingRequest.FromString(message)
         processor = self._processors.get(stream)
         if processor is None:
             processor = self._processors[stream] = Processor(self._setting)
         self._is_full = is_full
-        answer: bytes = processor.process(asked).SerializeToString()
+        answer = processor.process(message)
         if (decision := processor.take_decision()) is not None:
             self._router.count(decision)
         return answer
