@@ -1,7 +1,7 @@
 """The drift alarm on resampled real prompts: how often it is false, and how many decisions it needs to see a shift.
 
 `python -m bench.drift_alarm` routes the prompts of TURNOUT_DATA/loadtest with the shipped bundle and policy, draws streams
-of decisions from them with replacement, and writes results/drift.json. `--page` prints the tables of docs/drift.md from it.
+of decisions from them with replacement, and writes drift_alarm.json. `--page` prints the tables of docs/drift.md from it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from turnout_server.quality.drift.detector import BLOCKS, FALSE_ALARM, Detector,
 from turnout_server.quality.drift.dimensions import Dimension
 from turnout_server.quality.drift.tally import MixTally, Port
 
-from bench.results import FOLDER, load_results, save_result
-
-NAME = "drift"
+# Not among the results of `bench report`: nothing here depends on the machine.
+RESULTS = Path(__file__).with_suffix(".json")
 SIZES = ((10_000, 2_000), (2_000, 500), (500, 200))
 THRESHOLD = 0.1
 SEED = 20
@@ -196,8 +195,8 @@ def main() -> None:
     if not parser.parse_args().page:
         data = Path(os.environ["TURNOUT_DATA"])
         kinds = read_categories(data / "loadtest/prompts.jsonl.gz")
-        save_result(NAME, measure(kinds), quick=False)
-    print(page(load_results(FOLDER)[NAME]), end="")
+        RESULTS.write_text(json.dumps(measure(kinds), indent=1) + "\n", encoding="utf-8")
+    print(page(json.loads(RESULTS.read_bytes())), end="")
 
 
 if __name__ == "__main__":

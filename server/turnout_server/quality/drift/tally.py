@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from turnout_fastpath import Decision
 
 
-_Key = tuple[str, str, int, str, str, str]
+# Policy, and its categories in the order of Dimension; a status is its number.
+_Key = tuple[str, str, str, int, str, str]
 
 
 class Port(StrEnum):
@@ -44,14 +45,16 @@ class MixTally:
         self._port = port
         self._share = share
         self._lock = threading.Lock()
+        # Since the last reading; and all before it, by policy and then in the order of Dimension.
         self._counts: dict[_Key, int] = {}
+        self._sums: dict[str, tuple[dict[str | int, int], ...]] = {}
 
     def count(self, decisions: Iterable[Decision]) -> None:
         """Counts decisions that Python made."""
         if self._share < 1:
             decisions = [one for one in decisions if is_drawn(one.decision_id, self._share)]
-        counts = self._counts
         with self._lock:
+            counts = self._counts
             for one in decisions:
                 # Every decision has a candidate for each tier.
                 key = _key(
@@ -84,19 +87,23 @@ class MixTally:
     def read(self) -> list[tuple[Labels, float]]:
         """Decisions by policy, port, dimension and category. Every dimension counts each decision once."""
         with self._lock:
-            counts = list(self._counts.items())
-        sums: dict[Labels, float] = {}
-        for (policy, tier, status, task, tokens, p_sufficient), count in counts:
-            for dimension, category in (
-                (Dimension.TASK, task),
-                (Dimension.TIER, tier),
-                (Dimension.STATUS, Status(status).name.lower()),
-                (Dimension.TOKENS, tokens),
-                (Dimension.P_SUFFICIENT, p_sufficient),
-            ):
-                labels = policy, str(self._port), str(dimension), category
-                sums[labels] = sums.get(labels, 0.0) + count
-        return list(sums.items())
+            for (policy, *categories), count in self._counts.items():
+                sums = self._sums.get(policy)
+                if sums is None:
+                    sums = self._sums[policy] = tuple({} for _ in Dimension)
+                for by_category, category in zip(sums, categories, strict=True):
+                    by_category[category] = by_category.get(category, 0) + count
+            self._counts.clear()
+            return [
+                ((policy, str(self._port), str(dimension), _name(category)), count)
+                for policy, sums in self._sums.items()
+                for dimension, by_category in zip(Dimension, sums, strict=True)
+                for category, count in by_category.items()
+            ]
+
+
+def _name(category: str | int) -> str:
+    return category if isinstance(category, str) else Status(category).name.lower()
 
 
 def _key(
@@ -104,10 +111,10 @@ def _key(
 ) -> _Key:
     return (
         policy,
+        task or UNKNOWN,
         tier,
         # A plain number: hashing an enumeration's member is a Python call.
         int(status),
-        task or UNKNOWN,
         tokens_category(tokens),
         p_sufficient_category(p_sufficient),
     )

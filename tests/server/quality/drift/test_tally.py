@@ -49,6 +49,7 @@ def test_every_dimension_counts_each_decision_once(bundle: Path) -> None:
     decisions = [engine.decide(request) for request in requests]
     tally = MixTally(Port.MAIN)
     tally.count(decisions[:2])
+    assert sum(count for _, count in tally.read()) == 2 * len(Dimension)
     tally.count(decisions[2:])
     found = {labels: count for labels, count in tally.read()}
     totals = Counter(labels[2] for labels, count in found.items() for _ in range(int(count)))
