@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from turnout_fastpath import Decision
 
 
-# Policy, and its categories in the order of Dimension; a status is its number.
-_Key = tuple[str, str, str, int, str, str]
+# Policy, and its categories in the order of Dimension.
+_Key = tuple[str, str, str, str, str, str]
+# By number: hashing an enumeration's member is a Python call.
+_STATUSES = [UNKNOWN, *(status.name.lower() for status in sorted(Status))]
 
 
 class Port(StrEnum):
@@ -47,7 +49,7 @@ class MixTally:
         self._lock = threading.Lock()
         # Since the last reading; and all before it, by policy and then in the order of Dimension.
         self._counts: dict[_Key, int] = {}
-        self._sums: dict[str, tuple[dict[str | int, int], ...]] = {}
+        self._sums: dict[str, tuple[dict[str, int], ...]] = {}
 
     def count(self, decisions: Iterable[Decision]) -> None:
         """Counts decisions that Python made."""
@@ -95,15 +97,11 @@ class MixTally:
                     by_category[category] = by_category.get(category, 0) + count
             self._counts.clear()
             return [
-                ((policy, str(self._port), str(dimension), _name(category)), count)
+                ((policy, str(self._port), str(dimension), category), count)
                 for policy, sums in self._sums.items()
                 for dimension, by_category in zip(Dimension, sums, strict=True)
                 for category, count in by_category.items()
             ]
-
-
-def _name(category: str | int) -> str:
-    return category if isinstance(category, str) else Status(category).name.lower()
 
 
 def _key(
@@ -113,8 +111,7 @@ def _key(
         policy,
         task or UNKNOWN,
         tier,
-        # A plain number: hashing an enumeration's member is a Python call.
-        int(status),
+        _STATUSES[status],
         tokens_category(tokens),
         p_sufficient_category(p_sufficient),
     )
