@@ -95,7 +95,7 @@ class Service:
                 create_providers(self._transport),
                 clock,
                 random,
-                Recorder(self.metrics, self.store),
+                Recorder(self.metrics, self.store, soon=asyncio.get_running_loop().call_soon),
                 first_token_s=settings.first_token_s,
                 inter_token_s=settings.inter_token_s,
                 max_escalations=settings.max_escalations,

@@ -50,7 +50,11 @@ class Recorder:
     """
 
     def __init__(
-        self, metrics: Metrics, store: OutcomeStore | None, clock: Callable[[], float] = time.time
+        self,
+        metrics: Metrics,
+        store: OutcomeStore | None,
+        clock: Callable[[], float] = time.time,
+        soon: Callable[[Callable[[], None]], object] = lambda work: work(),
     ) -> None:
         """Counts into `metrics` and stores in `store`, if there is one.
 
@@ -58,7 +62,9 @@ class Recorder:
             metrics: of the process.
             store: None: nothing is stored.
             clock: seconds since 1970.
+            soon: does what no answer has to wait for.
         """
+        self._soon = soon
         self._metrics = metrics
         self._store = store
         self._clock = clock
@@ -67,7 +73,15 @@ class Recorder:
         self.grading = GradingRecorder(metrics, store, clock)
 
     def record(self, run: Run, strategy: Strategy, completed: Completed | None) -> None:
-        """A request has ended; without `completed`, without a whole answer."""
+        """A request has ended; without `completed`, without a whole answer.
+
+        What it cost is kept before this returns, since no kill may lose it; the rest follows soon.
+        """
+        if self._store is not None:
+            self._store_costs(self._store, run, run.log.made)
+        self._soon(lambda: self._record_rest(run, strategy, completed))
+
+    def _record_rest(self, run: Run, strategy: Strategy, completed: Completed | None) -> None:
         decision, attempts = run.asked.decision, run.log.attempts
         how = strategy.name.lower()
         served = NOT_SERVED if completed is None else completed.answer.attempt.deployment.tier
@@ -94,6 +108,7 @@ class Recorder:
         for attempt in made:
             self._count(attempt)
         if self._store is not None:
+            self._store_costs(self._store, run, made)
             self._store_attempts(self._store, run, made)
 
     def _count_failover(self, served: Attempt, attempts: list[Attempt]) -> None:
@@ -162,11 +177,9 @@ class Recorder:
             native_code="" if error is None else error.native_code,
         )
 
-    def _store_attempts(self, store: OutcomeStore, run: Run, attempts: Sequence[Attempt]) -> None:
+    def _store_costs(self, store: OutcomeStore, run: Run, attempts: Sequence[Attempt]) -> None:
         asked, decision = run.asked, run.asked.decision
-        now_ms = int(self._clock() * 1000)
         for attempt in attempts:
-            store.record_attempt(_attempt_record(decision.decision_id, attempt))
             cost = CostRecord(
                 attempt_id=attempt.attempt_id,
                 decision_id=decision.decision_id,
@@ -179,6 +192,12 @@ class Recorder:
                 tenant=asked.tenant,
             )
             store.record_cost(cost, attempt.price)
+
+    def _store_attempts(self, store: OutcomeStore, run: Run, attempts: Sequence[Attempt]) -> None:
+        decision = run.asked.decision
+        now_ms = int(self._clock() * 1000)
+        for attempt in attempts:
+            store.record_attempt(_attempt_record(decision.decision_id, attempt))
             if attempt.verdicts:
                 gates = GateRecord(decision.decision_id, attempt.attempt_id, now_ms, attempt.verdicts)
                 store.record_gates(gates)
