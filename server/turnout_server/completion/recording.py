@@ -20,6 +20,7 @@ from turnout_server.observability.metrics import (
     FAILOVERS,
     GATES,
     UNPRICED,
+    UPSTREAM_ANSWERS,
     Metrics,
 )
 from turnout_server.providers.chat import ChatRequest, Role
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from turnout_server.completion.dispatcher import Run
 
 NOT_SERVED = "none"
+# Model versions of a deployment that are told apart; an upstream could name a new one in each answer.
+MOST_VERSIONS = 16
+MAX_VERSION_CHARS = 128
+OTHER_VERSION = "other"
 # Faults that are logged as errors: an account that is used up, a deployment that is set up wrongly.
 FOR_THE_OPERATOR = frozenset({FaultKind.QUOTA_EXHAUSTED, FaultKind.CONFIGURATION})
 
@@ -64,6 +69,7 @@ class Recorder:
         self._store = store
         self._clock = clock
         self._inputs = InputsReader()
+        self._versions: dict[str, set[str]] = {}
         self.grading = GradingRecorder(metrics, store, clock)
 
     def record(self, run: Run, strategy: Strategy, completed: Completed | None) -> None:
@@ -122,12 +128,23 @@ class Recorder:
         self._metrics.count(ATTEMPTS, name, attempt.purpose, attempt.result, fault).add()
         if attempt.fault in FOR_THE_OPERATOR:
             self._alert(attempt)
+        if attempt.model_version:
+            self._count_version(attempt)
         cost = attempt.cost
         self._metrics.count(COST_NANO, name, attempt.purpose, attempt.result).value += cost.cost_nano or 0
         if not cost.complete:
             self._metrics.count(UNPRICED, name).add()
         for verdict in attempt.verdicts:
             self._metrics.count(GATES, verdict.gate, verdict.verdict, verdict.reason).add()
+
+    def _count_version(self, attempt: Attempt) -> None:
+        target, version = attempt.deployment.target, attempt.model_version[:MAX_VERSION_CHARS]
+        known = self._versions.setdefault(target.name, set())
+        if version not in known:
+            if len(known) >= MOST_VERSIONS:
+                version = OTHER_VERSION
+            known.add(version)
+        self._metrics.count(UPSTREAM_ANSWERS, target.name, target.model, version).add()
 
     def _store_decision(
         self, store: OutcomeStore, run: Run, strategy: str, completed: Completed | None
