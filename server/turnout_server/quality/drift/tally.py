@@ -58,14 +58,13 @@ class MixTally:
         with self._lock:
             counts = self._counts
             for one in decisions:
-                # Every decision has a candidate for each tier.
                 key = _key(
                     one.policy,
                     one.tier,
                     one.status,
                     one.task,
                     one.tokens_total,
-                    one.candidates[0].p_sufficient,
+                    one.cheapest_p_sufficient,
                 )
                 counts[key] = counts.get(key, 0) + 1
 
