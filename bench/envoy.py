@@ -25,7 +25,7 @@ from bench import h2load
 from bench.complete.services import KEY_VARIABLE, UPSTREAM_COMMAND, policy_before
 from bench.machine import REPOSITORY, describe_machine
 from bench.sampling import figure, spread
-from bench.servers import Server, ServerError, running
+from bench.servers import Server, ServerError, decision_command, running, turnout_command
 from tests.server.ext_proc.envoys import configuration, find_envoy, free_ports
 
 BARE, IDLE, MAIN, DECISION = "no processor", "idle processor", "main port", "decision port"
@@ -67,21 +67,9 @@ def _processors(folder: Path, upstream: Server, stack: contextlib.ExitStack) -> 
     yield IDLE, stack.enter_context(running(IDLE_COMMAND, folder / "idle.log"))
     policy = folder / "policy.json"
     policy.write_text(json.dumps(policy_before(f"http://127.0.0.1:{upstream.port}", MODEL)))
-    serve = [
-        sys.executable,
-        "-m",
-        "turnout_server.cli",
-        "serve",
-        "--host",
-        "127.0.0.1",
-        "--metrics-port",
-        "0",
-    ]
-    serve += ["--ext-proc", "true", "--policy", str(policy), "--store", "off"]
-    main = [*serve, "--port", "0", "--decision-port", "off"]
-    yield MAIN, stack.enter_context(running(main, folder / "main.log"))
-    decision = [*serve, "--decision-only", "--decision-port", "0"]
-    yield DECISION, stack.enter_context(running(decision, folder / "decision.log"))
+    options = ["--ext-proc", "true", "--policy", str(policy), "--store", "off"]
+    yield MAIN, stack.enter_context(running(turnout_command(*options), folder / "main.log"))
+    yield DECISION, stack.enter_context(running(decision_command(*options), folder / "decision.log"))
 
 
 @contextlib.contextmanager

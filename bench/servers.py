@@ -46,17 +46,20 @@ class Server:
         return time.clock_gettime_ns((~self.pid << 3) | 2)
 
 
-def turnout_command() -> list[str]:
-    """`turnout serve` with its defaults, but for the ports."""
-    ports = ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--decision-port", "off"]
-    return [sys.executable, "-m", "turnout_server.cli", "serve", "--workers", "1", *ports]
+def serve_command(*options: str) -> list[str]:
+    """`turnout serve` on loopback, its metrics on a free port."""
+    ports = ["--host", "127.0.0.1", "--metrics-port", "0"]
+    return [sys.executable, "-m", "turnout_server.cli", "serve", *ports, *options]
 
 
-def decision_command() -> list[str]:
-    """`turnout serve --decision-only` with its defaults, one thread, but for the ports."""
-    ports = ["--host", "127.0.0.1", "--decision-port", "0", "--metrics-port", "0"]
-    only = ["--decision-only", "--decision-threads", "1"]
-    return [sys.executable, "-m", "turnout_server.cli", "serve", *only, *ports]
+def turnout_command(*options: str) -> list[str]:
+    """One process of `turnout serve`, the main port alone on a free port, with other options besides."""
+    return serve_command("--workers", "1", "--port", "0", "--decision-port", "off", *options)
+
+
+def decision_command(*options: str) -> list[str]:
+    """`turnout serve --decision-only`, one thread on a free port, with other options besides."""
+    return serve_command("--decision-only", "--decision-threads", "1", "--decision-port", "0", *options)
 
 
 def echo_command(response: Path, *, lean: bool) -> list[str]:

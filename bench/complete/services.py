@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.servers import Server, running
+from bench.servers import Server, running, serve_command, turnout_command
 
 KEY_VARIABLE = "TURNOUT_BENCH_KEY"
 UPSTREAM_COMMAND = [sys.executable, "-m", "bench.complete.upstream"]
@@ -43,19 +43,12 @@ def serving(folder: Path, model: str, *, decision_port: bool = False) -> Iterato
     with running(UPSTREAM_COMMAND, folder / "upstream.log") as upstream:
         policy = folder / "policy.json"
         policy.write_text(json.dumps(policy_before(f"http://127.0.0.1:{upstream.port}", model)))
-        command = [
-            sys.executable,
-            "-m",
-            "turnout_server.cli",
-            "serve",
-            "--workers",
-            "1",
-            "--host",
-            "127.0.0.1",
-        ]
-        command += ["--port", "0", "--metrics-port", "0", "--decision-port", "0" if decision_port else "off"]
-        command += ["--policy", str(policy), "--store", str(folder / "outcomes.sqlite")]
-        command += ["--max-completions", "1024"]
+        options = ["--policy", str(policy), "--store", str(folder / "outcomes.sqlite")]
+        options += ["--max-completions", "1024"]
+        if decision_port:
+            command = serve_command("--workers", "1", "--port", "0", "--decision-port", "0", *options)
+        else:
+            command = turnout_command(*options)
         with running(command, folder / "turnout.log") as turnout:
             yield Services(upstream, turnout, model)
 

@@ -98,6 +98,9 @@ class Decision:
     @property
     def candidates(self) -> list[Candidate]: ...
     @property
+    def cheapest_p_sufficient(self) -> float | None:
+        """That of the first candidate, without the others."""
+    @property
     def reasons(self) -> list[DecisionReason]: ...
     @property
     def tokens_read(self) -> int: ...

@@ -144,6 +144,10 @@ cdef class Decision:
         return found
 
     @property
+    def cheapest_p_sufficient(self):
+        return known(self.c.candidates[0].p_sufficient)
+
+    @property
     def reasons(self):
         cdef int i
         return [DecisionReason(KINDS[self.c.reasons[i].kind], self.reason_id(i), self.c.reasons[i].score)

@@ -12,12 +12,13 @@ from turnout_fastpath import Engine, Snapshot, StateBlock, StateError
 from turnout_server.doors.decision_port.port import DecisionPort
 from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
 from turnout_server.observability.logs import get_logger
-from turnout_server.observability.metrics import Metrics, Sums, add_up
+from turnout_server.observability.metrics import MIX, Metrics, Sums, add_up
 from turnout_server.reloading import ConfigurationError, Reloader, Source
 from turnout_server.routing import Router, revisions_of
 from turnout_server.settings import Settings
 
 if TYPE_CHECKING:
+    from turnout_server.quality.drift.tally import MixTally
     from turnout_server.quality.ring_feed import RingFeed
     from turnout_server.quality.route_recorder import RouteRecorder
     from turnout_server.quality.store.store import OutcomeStore
@@ -48,7 +49,13 @@ class DecisionService:
         except (ConfigurationError, StateError, OSError) as error:
             raise StartError(str(error)) from error
         self.router = Router(Engine(snapshot), self.metrics)
-        self.recording = _Recording.open(settings, self.router)
+        self.recording = _Recording.open(settings, self.router, self.metrics)
+        self.drift = None
+        if self.recording is not None and not shares_port:
+            # Of several processes, the supervisor watches all.
+            from turnout_server.quality.drift.watch import DriftWatch
+
+            self.drift = DriftWatch.of(settings, lambda: [self.sums()], self.metrics)
         outcomes = None
         if settings.ext_proc:
             # Not there where no Envoy asks: it knows of costs and of the store.
@@ -121,6 +128,8 @@ class DecisionService:
                 features_revision=features,
             )
             await stack.enter_async_context(running(self.reloader.watch(self.settings.reload_poll_s)))
+            if self.drift is not None:
+                await stack.enter_async_context(running(self.drift.run()))
             if on_ready is not None:
                 await on_ready(number)
             await stop.wait()
@@ -132,13 +141,14 @@ class DecisionService:
 class _Recording:
     """The store of this process, and what writes to it. Only with a store is any of this imported."""
 
-    def __init__(self, store: OutcomeStore, recorder: RouteRecorder) -> None:
+    def __init__(self, store: OutcomeStore, recorder: RouteRecorder, tally: MixTally | None) -> None:
         self.recorder = recorder
+        self._tally = tally
         self.store = store
         self._feed: RingFeed | None = None
 
     @classmethod
-    def open(cls, settings: Settings, router: Router) -> _Recording | None:
+    def open(cls, settings: Settings, router: Router, metrics: Metrics) -> _Recording | None:
         """None: nothing is stored."""
         if settings.store == OFF:
             return None
@@ -150,13 +160,21 @@ class _Recording:
         place = find_place(settings.store)
         assert place is not None
         store = OutcomeStore(place, Options(redact=redact))
-        return cls(store, RouteRecorder(store, router, settings.store_sample))
+        tally = None
+        if settings.drift_reference is not None:
+            from turnout_server.quality.drift.tally import MixTally, Port
+
+            # The share that the rings hold, of what Python decides too.
+            tally = MixTally(Port.DECISION, settings.store_sample)
+            metrics.tell_decisions(tally.count)
+            metrics.watch_each(MIX, tally.read)
+        return cls(store, RouteRecorder(store, router, settings.store_sample), tally)
 
     def feed(self, port: DecisionPort) -> None:
         """Begins to write what the port's rings hold."""
         from turnout_server.quality.ring_feed import RingFeed
 
-        self._feed = RingFeed(port, self.store)
+        self._feed = RingFeed(port, self.store, self._tally)
         self._feed.start()
 
     def sums(self, port: DecisionPort) -> Sums:
@@ -180,7 +198,7 @@ async def serve_decisions(settings: Settings) -> None:
     """
     service = DecisionService(settings)
     stop = asyncio.Event()
-    watch_signals(stop, service.reloader.reload)
+    watch_signals(stop, service.reloader.reload, service.drift)
 
     async def settle(_: int) -> None:
         settle_memory()

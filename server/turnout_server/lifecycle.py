@@ -8,11 +8,14 @@ import ctypes
 import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from turnout_server.observability.endpoint import Endpoint, watch_app
 from turnout_server.observability.metrics import Sums, make_registry
 from turnout_server.settings import Settings
+
+if TYPE_CHECKING:
+    from turnout_server.quality.drift.watch import DriftWatch
 
 
 class StartError(Exception):
@@ -23,8 +26,15 @@ class UnavailableError(StartError):
     """A part that the rest of the service can do without cannot start."""
 
 
-def watch_signals(stop: asyncio.Event, reload: Callable[[], Coroutine[Any, Any, object]]) -> None:
-    """SIGTERM and SIGINT set `stop`; SIGHUP calls `reload`. For the running loop of the main thread."""
+def watch_signals(
+    stop: asyncio.Event,
+    reload: Callable[[], Coroutine[Any, Any, object]],
+    drift: DriftWatch | None = None,
+) -> None:
+    """SIGTERM and SIGINT set `stop`; SIGHUP calls `reload`; SIGUSR1 anchors `drift`, if it is there.
+
+    For the running loop of the main thread.
+    """
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[object]] = set()
 
@@ -36,6 +46,12 @@ def watch_signals(stop: asyncio.Event, reload: Callable[[], Coroutine[Any, Any, 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, start_reload)
+    # Without a watch too: unhandled, the signal would end the process.
+    loop.add_signal_handler(signal.SIGUSR1, _do_nothing if drift is None else drift.anchor)
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def open_endpoint(

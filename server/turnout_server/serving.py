@@ -20,9 +20,11 @@ from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.server import MainPort
 from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
 from turnout_server.observability.logs import get_logger
-from turnout_server.observability.metrics import Metrics, Sums, add_up
+from turnout_server.observability.metrics import MIX, Metrics, Sums, add_up
 from turnout_server.providers.aiohttp_transport import AiohttpTransport
 from turnout_server.providers.registry import create_providers
+from turnout_server.quality.drift.tally import MixTally, Port
+from turnout_server.quality.drift.watch import DriftWatch
 from turnout_server.quality.route_recorder import RouteRecorder
 from turnout_server.quality.store.place import find_place
 from turnout_server.quality.store.redaction import redact
@@ -61,6 +63,12 @@ class Service:
             raise StartError(str(error)) from error
         self.router = Router(Engine(snapshot), self.metrics)
         self.reloader = Reloader(source, marks, self, self.metrics)
+        if settings.drift_reference is not None:
+            tally = MixTally(Port.MAIN)
+            self.metrics.tell_decisions(tally.count)
+            self.metrics.watch_each(MIX, tally.read)
+        # Of several processes, the supervisor watches all.
+        self.drift = None if shares_port else DriftWatch.of(settings, lambda: [self.sums()], self.metrics)
         self.challenger = None
         if settings.challenger is not None:
             challenging = Source(settings.policy, settings.challenger)
@@ -87,7 +95,7 @@ class Service:
                 create_providers(self._transport),
                 clock,
                 random,
-                Recorder(self.metrics, self.store),
+                Recorder(self.metrics, self.store, soon=asyncio.get_running_loop().call_soon),
                 first_token_s=settings.first_token_s,
                 inter_token_s=settings.inter_token_s,
                 max_escalations=settings.max_escalations,
@@ -176,6 +184,8 @@ class Service:
             if self.challenger is not None:
                 challenge = self.challenger.run(self.settings.reload_poll_s)
                 await stack.enter_async_context(running(challenge))
+            if self.drift is not None:
+                await stack.enter_async_context(running(self.drift.run()))
             if on_ready is not None:
                 await on_ready(number)
             await stop.wait()
@@ -193,7 +203,7 @@ async def serve(settings: Settings) -> None:
     """
     service = Service(settings)
     stop = asyncio.Event()
-    watch_signals(stop, service.reloader.reload)
+    watch_signals(stop, service.reloader.reload, service.drift)
 
     async def settle(_: int) -> None:
         settle_memory()

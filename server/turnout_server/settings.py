@@ -139,6 +139,31 @@ class Settings:
             "Share of decisions of `Route` whose detail is stored; counts are exact, and completions are stored in full.",
         ),
     ] = 0.01
+    drift_reference: Annotated[
+        int | None,
+        Meaning(
+            optional(whole(100, 1_000_000_000), "off"),
+            "decisions",
+            "Decisions after the start, or after a change of policy or bundle, that later ones are compared with, by policy "
+            "and port; it should span what is usual, such as a day. off: no drift alarm.",
+        ),
+    ] = 10_000
+    drift_recent: Annotated[
+        int,
+        Meaning(
+            whole(50, 100_000_000),
+            "decisions",
+            "The newest decisions, which are compared with those of `drift_reference`.",
+        ),
+    ] = 2_000
+    drift_threshold: Annotated[
+        float,
+        Meaning(
+            number(0.01, 10),
+            "index",
+            "Population stability index from which a shift that is certain is an alarm; it ends below half of that.",
+        ),
+    ] = 0.1
     ext_proc: Annotated[
         bool,
         Meaning(

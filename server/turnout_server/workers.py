@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable
 
 import orjson
 
-from turnout_server.lifecycle import StartError, open_endpoint, watch_signals
+from turnout_server.lifecycle import StartError, open_endpoint, running, watch_signals
 from turnout_server.observability.logs import get_logger
 from turnout_server.observability.metrics import RESTARTS, Metrics, Sums, add_up
 from turnout_server.ports import reserve_port
+from turnout_server.quality.drift.watch import DriftWatch
 from turnout_server.settings import Settings
 from turnout_server.state_file import create_state_file
 from turnout_server.worker import write_settings
@@ -161,6 +162,7 @@ class Supervisor:
         self._retired = Sums([])
         self._metrics = Metrics()
         self._restarts = self._metrics.count(RESTARTS)
+        self._drift = DriftWatch.of(settings, self._sums, self._metrics)
         self._stop = asyncio.Event()
         self._failure: StartError | None = None
 
@@ -191,7 +193,7 @@ class Supervisor:
             endpoint = open_endpoint(self._settings, self._sums, self._is_ready)
             if endpoint is not None:
                 stack.callback(endpoint.close)
-            watch_signals(self._stop, self._reload)
+            watch_signals(self._stop, self._reload, self._drift)
             log.info(
                 "supervising_started",
                 workers=self._settings.workers,
@@ -199,7 +201,9 @@ class Supervisor:
                 decision_port=decision_port,
                 metrics_port=None if endpoint is None else endpoint.port,
             )
-            await asyncio.gather(*(self._keep(place) for place in places))
+            watching = [] if self._drift is None else [self._drift.run()]
+            async with running(*watching):
+                await asyncio.gather(*(self._keep(place) for place in places))
         if self._failure is not None:
             raise self._failure
         log.info("supervising_stopped")

@@ -153,6 +153,8 @@ async def test_reload_under_load_fails_no_request(
 
     callers = [asyncio.create_task(call()) for _ in range(8)]
     names = ["small", "mid", "frontier"]
+    while count < len(callers):
+        await asyncio.sleep(0)
     for i in range(12):
         default = document["policies"]["default"]
         default["min_tier"] = default["max_tier"] = default["safe_tier"] = names[i % 3]

@@ -80,6 +80,8 @@ class Attempt:
     reported: TokenCounts | None = None
     text_bytes: int = 0
     reasoning_bytes: int = 0
+    # The last cost, and what it was computed of: a bill, a metric and a record ask for it.
+    _priced: tuple[TokenCounts, AttemptResult, bool, AttemptCost] | None = None
 
     def see(self, event: StreamEvent, now_ns: Callable[[], int]) -> None:
         """Notes an event of its stream; on the path of every token."""
@@ -129,9 +131,12 @@ class Attempt:
     @property
     def cost(self) -> AttemptCost:
         """What it cost, at the price in force when it was called."""
-        return attempt_cost(
-            self.tokens, self.price, purpose=self.purpose, result=self.result, estimated=self.estimated
-        )
+        tokens, result, estimated = self.tokens, self.result, self.estimated
+        if (priced := self._priced) is not None and priced[:3] == (tokens, result, estimated):
+            return priced[3]
+        cost = attempt_cost(tokens, self.price, purpose=self.purpose, result=result, estimated=estimated)
+        self._priced = tokens, result, estimated, cost
+        return cost
 
     def _estimate(self, input_tokens: int) -> None:
         self.estimated = True

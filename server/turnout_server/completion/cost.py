@@ -157,7 +157,7 @@ def attempt_cost(
         processing: how the provider was asked to work.
     """
     rates = None if price is None else price.rates(tokens.input_total, processing)
-    lines = tuple(line for line in _lines(tokens, rates) if line.tokens)
+    lines = tuple(_lines(tokens, rates))
     known = [cost for line in lines if (cost := line.cost_femto) is not None]
     return AttemptCost(
         purpose=purpose,
@@ -184,8 +184,9 @@ _RATE_OF_PART = {
 
 def _lines(tokens: TokenCounts, rates: Rates | None) -> list[CostLine]:
     return [
-        CostLine(part, getattr(tokens, part), None if rates is None else getattr(rates, rate))
+        CostLine(part, count, None if rates is None else getattr(rates, rate))
         for part, rate in _RATE_OF_PART.items()
+        if (count := getattr(tokens, part))
     ]
 
 

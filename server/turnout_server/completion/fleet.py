@@ -28,11 +28,9 @@ from turnout_server.resilience.breakers import Breakers
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.hedge import CONCURRENT, HedgeRules
 from turnout_server.resilience.retry_budget import RetryBudget
+from turnout_server.resilience.session_affinity import AUTOMATIC_CACHES, kept_session_s
 from turnout_server.resilience.shared_retry_budget import SharedRetryBudget, make_retry_budget
 from turnout_server.resilience.silence import Pulse
-
-# Providers whose cache takes every long prefix unasked and reports no writes.
-AUTOMATIC_CACHES = frozenset({"openai", "azure"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +161,7 @@ class Fleet:
 
     def keeps_session_s(self, policy: str) -> float | None:
         """Seconds for which a policy keeps a session's tier; None: it keeps none."""
-        sessions = self._policies[policy]["sessions"]
-        return None if sessions["mode"] == "none" else float(sessions["ttl_s"])
+        return kept_session_s(self._policies[policy])
 
     def range_of(self, decision: Decision, min_tier: str, max_tier: str) -> tuple[int, int]:
         """The least and the greatest rank that may serve: the caller's, the policy's and its rules' limits together.

@@ -20,6 +20,7 @@ from turnout_server.observability.metrics import (
     FAILOVERS,
     GATES,
     UNPRICED,
+    UPSTREAM_ANSWERS,
     Metrics,
 )
 from turnout_server.providers.chat import ChatRequest, Role
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from turnout_server.completion.dispatcher import Run
 
 NOT_SERVED = "none"
+# Model versions of a deployment that are told apart; an upstream could name a new one in each answer.
+MOST_VERSIONS = 16
+MAX_VERSION_CHARS = 128
+OTHER_VERSION = "other"
 # Faults that are logged as errors: an account that is used up, a deployment that is set up wrongly.
 FOR_THE_OPERATOR = frozenset({FaultKind.QUOTA_EXHAUSTED, FaultKind.CONFIGURATION})
 
@@ -45,7 +50,11 @@ class Recorder:
     """
 
     def __init__(
-        self, metrics: Metrics, store: OutcomeStore | None, clock: Callable[[], float] = time.time
+        self,
+        metrics: Metrics,
+        store: OutcomeStore | None,
+        clock: Callable[[], float] = time.time,
+        soon: Callable[[Callable[[], None]], object] = lambda work: work(),
     ) -> None:
         """Counts into `metrics` and stores in `store`, if there is one.
 
@@ -53,15 +62,26 @@ class Recorder:
             metrics: of the process.
             store: None: nothing is stored.
             clock: seconds since 1970.
+            soon: does what no answer has to wait for.
         """
+        self._soon = soon
         self._metrics = metrics
         self._store = store
         self._clock = clock
         self._inputs = InputsReader()
+        self._versions: dict[str, set[str]] = {}
         self.grading = GradingRecorder(metrics, store, clock)
 
     def record(self, run: Run, strategy: Strategy, completed: Completed | None) -> None:
-        """A request has ended; without `completed`, without a whole answer."""
+        """A request has ended; without `completed`, without a whole answer.
+
+        What it cost is kept before this returns, since no kill may lose it; the rest follows soon.
+        """
+        if self._store is not None:
+            self._store_costs(self._store, run, run.log.made)
+        self._soon(lambda: self._record_rest(run, strategy, completed))
+
+    def _record_rest(self, run: Run, strategy: Strategy, completed: Completed | None) -> None:
         decision, attempts = run.asked.decision, run.log.attempts
         how = strategy.name.lower()
         served = NOT_SERVED if completed is None else completed.answer.attempt.deployment.tier
@@ -88,6 +108,7 @@ class Recorder:
         for attempt in made:
             self._count(attempt)
         if self._store is not None:
+            self._store_costs(self._store, run, made)
             self._store_attempts(self._store, run, made)
 
     def _count_failover(self, served: Attempt, attempts: list[Attempt]) -> None:
@@ -107,12 +128,23 @@ class Recorder:
         self._metrics.count(ATTEMPTS, name, attempt.purpose, attempt.result, fault).add()
         if attempt.fault in FOR_THE_OPERATOR:
             self._alert(attempt)
+        if attempt.model_version:
+            self._count_version(attempt)
         cost = attempt.cost
         self._metrics.count(COST_NANO, name, attempt.purpose, attempt.result).value += cost.cost_nano or 0
         if not cost.complete:
             self._metrics.count(UNPRICED, name).add()
         for verdict in attempt.verdicts:
             self._metrics.count(GATES, verdict.gate, verdict.verdict, verdict.reason).add()
+
+    def _count_version(self, attempt: Attempt) -> None:
+        target, version = attempt.deployment.target, attempt.model_version[:MAX_VERSION_CHARS]
+        known = self._versions.setdefault(target.name, set())
+        if version not in known:
+            if len(known) >= MOST_VERSIONS:
+                version = OTHER_VERSION
+            known.add(version)
+        self._metrics.count(UPSTREAM_ANSWERS, target.name, target.model, version).add()
 
     def _store_decision(
         self, store: OutcomeStore, run: Run, strategy: str, completed: Completed | None
@@ -145,11 +177,9 @@ class Recorder:
             native_code="" if error is None else error.native_code,
         )
 
-    def _store_attempts(self, store: OutcomeStore, run: Run, attempts: Sequence[Attempt]) -> None:
+    def _store_costs(self, store: OutcomeStore, run: Run, attempts: Sequence[Attempt]) -> None:
         asked, decision = run.asked, run.asked.decision
-        now_ms = int(self._clock() * 1000)
         for attempt in attempts:
-            store.record_attempt(_attempt_record(decision.decision_id, attempt))
             cost = CostRecord(
                 attempt_id=attempt.attempt_id,
                 decision_id=decision.decision_id,
@@ -162,6 +192,12 @@ class Recorder:
                 tenant=asked.tenant,
             )
             store.record_cost(cost, attempt.price)
+
+    def _store_attempts(self, store: OutcomeStore, run: Run, attempts: Sequence[Attempt]) -> None:
+        decision = run.asked.decision
+        now_ms = int(self._clock() * 1000)
+        for attempt in attempts:
+            store.record_attempt(_attempt_record(decision.decision_id, attempt))
             if attempt.verdicts:
                 gates = GateRecord(decision.decision_id, attempt.attempt_id, now_ms, attempt.verdicts)
                 store.record_gates(gates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import add, attrgetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,9 @@ class TokenCounts:
     output_reasoning: int = 0
 
     def __post_init__(self) -> None:
-        for name in _PARTS:
-            if (value := getattr(self, name)) < 0:
-                raise ValueError(f"{name}: {value}, at least 0 needed")
+        if min(self._values()) < 0:
+            name, value = next(pair for pair in zip(_PARTS, self._values(), strict=True) if pair[1] < 0)
+            raise ValueError(f"{name}: {value}, at least 0 needed")
 
     @property
     def input_total(self) -> int:
@@ -49,7 +50,11 @@ class TokenCounts:
         return self.output_text + self.output_reasoning
 
     def __add__(self, other: TokenCounts) -> TokenCounts:
-        return TokenCounts(*(getattr(self, name) + getattr(other, name) for name in _PARTS))
+        return TokenCounts(*map(add, self._values(), other._values()))
+
+    def _values(self) -> tuple[int, ...]:
+        return _values_of(self)
 
 
 _PARTS = tuple(part.name for part in fields(TokenCounts))
+_values_of = attrgetter(*_PARTS)

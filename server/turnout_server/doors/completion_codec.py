@@ -239,7 +239,7 @@ def _check_scalars(message: CompleteRequest) -> None:
         if not 1 <= (size := len(stop.encode())) <= MAX_STOP_BYTES:
             _refuse(f"stop[{i}]", f"{size} bytes", f"1 to {MAX_STOP_BYTES} bytes")
     _check_bytes("cache.key", message.cache.key, MAX_CACHE_KEY_BYTES)
-    if message.cache.lifetime not in completion_pb2.CacheLifetime.values():
+    if message.cache.lifetime and message.cache.lifetime not in completion_pb2.CacheLifetime.values():
         _refuse("cache.lifetime", message.cache.lifetime, "a lifetime of CacheLifetime")
     _check_count("metadata", len(message.metadata), MAX_METADATA, "pairs")
     for key, value in message.metadata.items():
@@ -318,10 +318,12 @@ def _read_format(wanted: chat_pb2.ResponseFormat) -> ResponseFormat:
 
 
 def _read_effort(number: int) -> ReasoningEffort | None:
+    if not number:
+        return None
     name = _name_of(completion_pb2.ReasoningEffort, number, "REASONING_EFFORT_")
     if name is None:
         _refuse("reasoning_effort", number, "an effort of ReasoningEffort")
-    return ReasoningEffort[name] if number else None
+    return ReasoningEffort[name]
 
 
 def _read_gate(number: int, path: str) -> Gate:

@@ -34,6 +34,7 @@ from turnout_server.completion.gates.verdict import Gate
 from turnout_server.completion.idempotency import Idempotency
 from turnout_server.doors.admission import Admission
 from turnout_server.doors.codec import MAX_TEXT_BYTES, write_response
+from turnout_server.doors.compiled.codec import ResponseWriter
 from turnout_server.doors.completion_codec import (
     pin_tier,
     read_chat,
@@ -61,7 +62,7 @@ from turnout_server.doors.errors import (
 from turnout_server.doors.routing_servicer import Context, Handler, Method
 from turnout_server.doors.wire import Bulky, Malformed, parser
 from turnout_server.observability.metrics import COVERAGE, ERRORS, Metrics
-from turnout_server.providers.chat import StreamEvent
+from turnout_server.providers.chat import StreamEvent, UsageUpdate
 from turnout_server.providers.faults import FaultKind
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.deadline import Deadline
@@ -111,6 +112,8 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._admission = admission
         self._clock = clock
         self._max_text_bytes = max_text_bytes
+        # Of the event loop's thread.
+        self._writer = ResponseWriter()
         self._keyed: Idempotency[CompleteResponse] = Idempotency(clock, CompleteResponse.ByteSize)
         self._unary = Method("Complete", metrics, service=SERVICE)
         self._stream = Method("CompleteStream", metrics, service=SERVICE, kind="server_stream")
@@ -222,12 +225,13 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         if remaining_s is not None and remaining_s <= 0:
             raise DeadlineExceededError
         snapshot = self._router.snapshot
+        # A large message is read in a thread: others shall not wait for it.
+        in_thread = isinstance(received, Bulky)
 
         def read() -> tuple[Asked, RouteResponse]:
-            return self._read(message, remaining_s, deadline, mode, restart_on_cut)
+            return self._read(message, remaining_s, deadline, mode, restart_on_cut, in_thread=in_thread)
 
-        # A large message is read in a thread: others shall not wait for it.
-        asked, response = await asyncio.to_thread(read) if isinstance(received, Bulky) else read()
+        asked, response = await asyncio.to_thread(read) if in_thread else read()
         self._router.count(asked.decision)
         log = AttemptLog(lambda: perf_counter_ns() - began_ns)
         run = self._completer.start(asked, snapshot, log)
@@ -240,6 +244,8 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         deadline: Deadline,
         mode: StreamMode,
         restart_on_cut: bool,
+        *,
+        in_thread: bool,
     ) -> tuple[Asked, RouteResponse]:
         route = route_request_of(message)
         hurried = remaining_s is not None and self._router.is_short_of_time(message.policy, remaining_s)
@@ -268,7 +274,9 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             mode=mode,
             restart_on_cut=restart_on_cut,
         )
-        return asked, write_response(decision, RouteResponse())
+        if message.explain or in_thread:
+            return asked, write_response(decision, RouteResponse())
+        return asked, RouteResponse.FromString(self._writer.write(decision))
 
     def _chain_of(self, route: RouteRequest, tier: str) -> list[str]:
         """The deployments of another tier that the engine finds fit; none where it finds none."""
@@ -331,18 +339,28 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
 
 class _Writer:
-    """Writes what comes of an answer to the caller."""
+    """Writes what comes of an answer to the caller.
+
+    Counts wait for what comes next: the last ones, which most providers send alone, are in the event that ends the stream.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._counts: UsageUpdate | None = None
 
     async def content(self, event: StreamEvent) -> None:
-        if (written := write_event(event)) is not None:
-            await self._context.write(written)
+        counts, self._counts = self._counts, None
+        if isinstance(event, UsageUpdate):
+            self._counts = event
+            return
+        for one in (counts, event):
+            if one is not None and (written := write_event(one)) is not None:
+                await self._context.write(written)
 
     async def restarted(
         self, tier: str, deployment: str, rejected_by: Gate | None, fault: FaultKind | None
     ) -> None:
+        self._counts = None
         event = Restarted(tier=tier, deployment=deployment)
         if rejected_by is not None:
             event.rejected_by = GATES[rejected_by]

@@ -27,6 +27,7 @@ from turnout_server.routing import Router
 from turnout_server.settings import Settings
 
 if TYPE_CHECKING:
+    from turnout_server.doors.ext_proc.door import ExtProcDoor
     from turnout_server.doors.ext_proc.outcomes import Outcomes
 
 # Idle connections are asked after this long whether they live: NATs and load balancers forget silently.
@@ -97,11 +98,13 @@ class MainPort:
                 )
             )
             metrics.watch(COMPLETIONS_IN_FLIGHT, lambda: ((), self.completions.in_flight))
+        self._gateway: ExtProcDoor | None = None
         if ext_proc is not None:
             # Not needed, and not there, where no Envoy asks.
             from turnout_server.doors.ext_proc.door import ExtProcDoor
 
-            self._server.add_generic_rpc_handlers((ExtProcDoor(router, metrics, self.admission, ext_proc),))
+            self._gateway = ExtProcDoor(router, metrics, self.admission, ext_proc)
+            self._server.add_generic_rpc_handlers((self._gateway,))
         metrics.watch(IN_FLIGHT, lambda: ((), self.admission.in_flight))
         lean = cast("grpc.aio.Server", _GenericHandlers(self._server))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, lean)
@@ -147,7 +150,11 @@ class MainPort:
         await self._sleep(self._settings.drain_grace_s)
         # Not by the server's own stop: what comes meanwhile it ends with CANCELLED, and no client retries.
         patience_s = self._settings.drain_s
-        await asyncio.gather(self.admission.close(patience_s), self.completions.close(patience_s))
+        closing = [self.admission.close(patience_s), self.completions.close(patience_s)]
+        if self._gateway is not None:
+            # After the admission's, whose first step closes it.
+            closing.append(self._gateway.drain(patience_s))
+        await asyncio.gather(*closing)
         await self._server.stop(FLUSH_S)
 
     async def stop(self) -> None:

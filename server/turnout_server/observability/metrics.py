@@ -164,6 +164,9 @@ FAILOVERS = Family(
     "failover rate.",
     ("tier",),
 )
+GATEWAY_STREAMS = Family(
+    "turnout_gateway_streams", "HTTP requests of Envoy's that are not yet at their end.", is_gauge=True
+)
 GATEWAY_RESPONSES = Family(
     "turnout_gateway_responses",
     "Responses of providers to requests that an Envoy sent where it was told, by HTTP status; 0: none was told.",
@@ -283,6 +286,47 @@ SHARED_EXCHANGES = Family(
     "Exchanges of budgets with other machines: done, or failed (the server away, slow, or left alone since).",
     ("result",),
 )
+MIX = Family(
+    "turnout_mix_decisions",
+    "Decisions that the drift alarm watches, by category of each dimension; every dimension counts each decision once.",
+    ("policy", "port", "dimension", "category"),
+)
+DRIFT_INDEX = Family(
+    "turnout_drift_index",
+    "Population stability index of the newest decisions against those after the last anchor, once both windows are full.",
+    ("policy", "port", "dimension"),
+    is_gauge=True,
+)
+DRIFT_ALARM = Family(
+    "turnout_drift_alarm",
+    "1 while what is decided has shifted since the last anchor, else 0.",
+    ("policy", "port", "dimension"),
+    is_gauge=True,
+)
+DRIFT_ALARMS = Family(
+    "turnout_drift_alarms", "Times that such an alarm began.", ("policy", "port", "dimension")
+)
+DRIFT_WINDOW = Family(
+    "turnout_drift_window_decisions",
+    "Decisions in the two windows that are compared.",
+    ("policy", "port", "window"),
+    is_gauge=True,
+)
+DRIFT_ANCHORS = Family(
+    "turnout_drift_anchors",
+    "Times that the drift alarm began anew: another revision of policy or bundle decides, or the operator said so.",
+    ("cause",),
+)
+UPSTREAM_ANSWERS = Family(
+    "turnout_upstream_answers",
+    "Answers by the model version that the provider reports, and the model that was asked for.",
+    ("deployment", "model", "model_version"),
+)
+UPSTREAM_CHANGES = Family(
+    "turnout_upstream_model_changes",
+    "Times that a deployment answered by another model version, though it was asked for the same model.",
+    ("deployment",),
+)
 FAMILIES = (
     STARTED,
     HANDLED,
@@ -307,6 +351,7 @@ FAMILIES = (
     ATTEMPTS,
     ESCALATIONS,
     FAILOVERS,
+    GATEWAY_STREAMS,
     GATEWAY_RESPONSES,
     COST_NANO,
     UNPRICED,
@@ -332,6 +377,14 @@ FAMILIES = (
     LIMIT_REFUSALS,
     WITHOUT_ROOM,
     SHARED_EXCHANGES,
+    MIX,
+    DRIFT_INDEX,
+    DRIFT_ALARM,
+    DRIFT_ALARMS,
+    DRIFT_WINDOW,
+    DRIFT_ANCHORS,
+    UPSTREAM_ANSWERS,
+    UPSTREAM_CHANGES,
 )
 
 
@@ -397,6 +450,7 @@ class Metrics:
         self._counts: dict[tuple[Family, Labels], Count] = {}
         self._timings: dict[tuple[Family, Labels], Timing] = {}
         self._watched: dict[Family, Callable[[], Iterable[tuple[Labels, float]]]] = {}
+        self._told: list[Callable[[list[Decision]], None]] = []
         self._decision = self.timing(DECISION)
         # By the number of the status or kind: hashing an enumeration's member is a Python call.
         self._outcomes: dict[tuple[str, str], list[tuple[Count, Count] | None]] = {}
@@ -422,6 +476,10 @@ class Metrics:
         """Reads all labels and values of a gauge, or of a sum that is kept elsewhere, whenever they are asked for."""
         self._watched[family] = read
 
+    def tell_decisions(self, listener: Callable[[list[Decision]], None]) -> None:
+        """Tells `listener` of every decision that is counted, many at once, on any thread; it must not raise."""
+        self._told.append(listener)
+
     def count_decision(self, decision: Decision) -> None:
         """Counts a decision, its reasons and its time."""
         self._pending.append(decision)
@@ -433,6 +491,8 @@ class Metrics:
             pending, self._pending = self._pending, []
             for decision in pending:
                 self._count_decision(decision)
+            for listener in self._told:
+                listener(pending)
 
     def _count_decision(self, decision: Decision) -> None:
         outcomes = self._outcomes.get((decision.policy, decision.tier))

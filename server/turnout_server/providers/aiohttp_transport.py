@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import aiohttp
 from yarl import URL
@@ -43,10 +43,17 @@ _flight: ContextVar[_Flight | None] = ContextVar("turnout_flight", default=None)
 class _Connector(aiohttp.TCPConnector):
     """Tells a request its connection, so that it can be aborted while aiohttp still waits for the headers."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # aiohttp's own way to tell of reuse, a trace, costs a request more than its connection's bookkeeping.
+        self._used: WeakSet[asyncio.BaseProtocol] = WeakSet()
+
     async def connect(self, *args: Any, **kwargs: Any) -> Connection:
         connection = await super().connect(*args, **kwargs)
-        if (flight := _flight.get()) is not None:
+        if (flight := _flight.get()) is not None and (protocol := connection.protocol) is not None:
             flight.socket = connection.transport
+            flight.reused = protocol in self._used
+            self._used.add(protocol)
         return connection
 
 
@@ -80,7 +87,7 @@ class AiohttpTransport:
         flight = _Flight()
         token = _flight.set(flight)
         try:
-            response = await self._send(request, connect_s, flight)
+            response = await self._send(request, connect_s)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             _abort(flight.socket)
             raise _opening_error(error, flight) from None
@@ -97,7 +104,7 @@ class AiohttpTransport:
                 _abort(connection.transport)
             response.close()
 
-    async def _send(self, request: HttpRequest, connect_s: float, flight: _Flight) -> aiohttp.ClientResponse:
+    async def _send(self, request: HttpRequest, connect_s: float) -> aiohttp.ClientResponse:
         return await self._opened().post(
             URL(request.url, encoded=True),
             # In pieces where it is large: aiohttp would write it in one turn of the loop, and warns of that.
@@ -107,14 +114,11 @@ class AiohttpTransport:
             proxy=self._proxy,
             # From resolving the name to the end of the handshake; rounded up to whole seconds above the threshold.
             timeout=aiohttp.ClientTimeout(total=None, connect=connect_s, ceil_threshold=3600),
-            trace_request_ctx=flight,
         )
 
     def _opened(self) -> aiohttp.ClientSession:
         # Not at construction: a session belongs to a running loop.
         if self._session is None:
-            traces = aiohttp.TraceConfig()
-            traces.on_connection_reuseconn.append(_note_reuse)
             connector = _Connector(
                 limit=0,
                 keepalive_timeout=KEEPALIVE_S,
@@ -125,7 +129,6 @@ class AiohttpTransport:
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
-                trace_configs=[traces],
                 read_bufsize=READ_AHEAD_BYTES,
                 # No compression: a small stream's events shall not wait in a decoder's buffer.
                 headers={"Accept-Encoding": "identity", "User-Agent": "turnout"},
@@ -154,10 +157,6 @@ class _AiohttpExchange:
             return await self._response.content.readany()
         except (aiohttp.ClientError, OSError, EOFError) as error:
             raise TransportError(FaultKind.CUT, type(error).__name__) from None
-
-
-async def _note_reuse(session: object, context: SimpleNamespace, parameters: object) -> None:
-    context.trace_request_ctx.reused = True
 
 
 def _opening_error(error: Exception, flight: _Flight) -> TransportError:

@@ -14,9 +14,10 @@ class WireError(ValueError):
 def parse_object(data: bytes, place: str) -> dict[str, Any]:
     """A JSON object from bytes."""
     try:
-        return as_object(orjson.loads(data), place)
+        found = orjson.loads(data)
     except orjson.JSONDecodeError:
         raise WireError(f"{place}: not JSON") from None
+    return found if type(found) is dict else as_object(found, place)
 
 
 def as_object(value: object, place: str) -> dict[str, Any]:

@@ -142,15 +142,19 @@ class OpenAiReader:
             self.ended = True
             return []
         root = parse_object(data, "data")
-        _raise_error(root)
+        if root.get("error"):
+            _raise_error(root)
         if not self._request_id:
             self._request_id = as_text(root.get("id"), "id")
         if not self._model_version:
             self._model_version = _model_version(root)
         found: list[StreamEvent] = []
         for choice in as_list(root.get("choices"), "choices"):
-            self._read_choice(as_object(choice, "choices[0]"), found)
-        if (usage := read_usage(root)) is not None:
+            if (text := _plain_text(choice)) is not None:
+                found.append(TextDelta(text))
+            else:
+                self._read_choice(as_object(choice, "choices[0]"), found)
+        if (root.get("usage") or "x_groq" in root) and (usage := read_usage(root)) is not None:
             self.usage = usage
             found.append(UsageUpdate(usage))
         return found
@@ -196,6 +200,26 @@ class OpenAiReader:
             key = next(reversed(self._calls), 0)
         index = self._calls.setdefault(key, len(self._calls))
         return ToolCallDelta(index, told.id, told.name, told.arguments_json)
+
+
+# What a choice may hold beside its index and its delta and still be no more than text, if it is null.
+_PLAIN = frozenset({"index", "delta", "finish_reason", "logprobs"})
+
+
+def _plain_text(choice: object) -> str | None:
+    """The text of a choice that holds nothing else, as nearly all of a stream do; None: it has to be looked at."""
+    if (
+        isinstance(choice, dict)
+        and choice.keys() <= _PLAIN
+        and choice.get("index") == 0
+        and choice.get("finish_reason") is None
+        and choice.get("logprobs") is None
+        and isinstance(delta := choice.get("delta"), dict)
+        and len(delta) == 1
+        and isinstance(text := delta.get("content"), str)
+    ):
+        return text or None
+    return None
 
 
 def normalise(native: str, *, tool_calls: bool, refused: bool) -> FinishReason:

@@ -5,7 +5,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_LINE_BYTES = 1 << 20
 # An event is the sum of its data lines; some providers put a whole answer into one.
@@ -20,8 +20,7 @@ class SseError(ValueError):
     """The stream breaks a limit; the message says which."""
 
 
-@dataclass(frozen=True, slots=True)
-class SseEvent:
+class SseEvent(NamedTuple):
     """An event's type, empty where the stream names none, and its data, lines joined by line feeds."""
 
     event: str
@@ -68,13 +67,25 @@ class SseSplitter:
             # Only new bytes are searched: a long line in small chunks costs no more than in one.
             _check_line(len(self._buffer))
             return []
+        lines = self._lines()
+        if (usual := self._usual(lines)) is not None:
+            return usual
         events: list[SseEvent] = []
-        for line in self._lines():
+        for line in lines:
             if line:
                 self._take(line)
             elif (event := self._dispatch()) is not None:
                 events.append(event)
         return events
+
+    def _usual(self, lines: list[bytes]) -> list[SseEvent] | None:
+        """The events, where each is one line of data and nothing is left over; None where it is otherwise."""
+        if self._data or self._event or len(lines) % 2 or any(lines[1::2]):
+            return None
+        data = lines[::2]
+        if not all([line.startswith(b"data: ") for line in data]):
+            return None
+        return [SseEvent("", line[6:]) for line in data]
 
     def _lines(self) -> list[bytes]:
         """The whole lines of the buffer, without their ends, which it then no longer holds."""
@@ -89,8 +100,7 @@ class SseSplitter:
             del buffer[: end + 1]
         else:
             lines = self._split_any_end()
-        for line in lines:
-            _check_line(len(line))
+        _check_line(max(map(len, lines), default=0))
         _check_line(len(buffer))
         return lines
 
@@ -115,10 +125,11 @@ class SseSplitter:
 
     def _dispatch(self) -> SseEvent | None:
         data, event = self._data, self._event
-        self._data, self._data_bytes, self._event = [], 0, b""
+        self._event = b""
         if not data:
             return None
-        return SseEvent(event.decode("utf-8", "replace"), b"\n".join(data))
+        self._data, self._data_bytes = [], 0
+        return SseEvent(event.decode("utf-8", "replace") if event else "", b"\n".join(data))
 
 
 def _check_line(size: int) -> None:

@@ -12,6 +12,7 @@ from turnout_fastpath import Status, Strategy
 from turnout_server.doors.decision_port.kept import KeptDecision
 from turnout_server.observability.logs import describe_cause, get_logger
 from turnout_server.observability.metrics import DECISIONS, Labels, Sums
+from turnout_server.quality.drift.tally import MixTally
 from turnout_server.quality.store.records import DecisionRecord
 from turnout_server.quality.store.store import OutcomeStore
 
@@ -35,12 +36,22 @@ class RingFeed:
         self,
         port: KeepsDecisions,
         store: OutcomeStore,
+        tally: MixTally | None = None,
         *,
         interval_s: float = INTERVAL_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Reads from `port` into `store` every `interval_s` seconds, once started; `clock` in seconds since 1970."""
+        """Reads from `port` every `interval_s` seconds, once started.
+
+        Args:
+            port: what decides.
+            store: gets decisions and counts.
+            tally: counts for the drift alarm; None: there is none.
+            interval_s: between two turns.
+            clock: seconds since 1970.
+        """
         self._port = port
+        self._tally = tally
         self._store = store
         self._interval_s = interval_s
         self._clock = clock
@@ -62,7 +73,17 @@ class RingFeed:
         """Writes what has come since the last turn."""
         try:
             for kept in self._port.drain_kept():
-                self._store.keep_decision(record_of(kept))
+                record = record_of(kept)
+                self._store.keep_decision(record)
+                if self._tally is not None:
+                    self._tally.count_drawn(
+                        record.policy,
+                        record.tier,
+                        kept.drained.status,
+                        record.task,
+                        record.tokens_total,
+                        kept.drained.p_sufficient[0],
+                    )
             self._count()
         except Exception as error:
             # The thread must live, and the next turn is soon.

@@ -104,8 +104,9 @@ class Breakers:
 
     def health(self, name: str) -> Health:
         """The worse of a deployment's and its account's."""
-        both = {breaker.health() for breaker in self._of(name)}
-        return next(health for health in (Health.OPEN, Health.HALF_OPEN, Health.CLOSED) if health in both)
+        deployment, account = self._of(name)
+        both = deployment.health(), account.health()
+        return next(health for health in _WORST_FIRST if health in both)
 
     def is_free(self, names: Iterable[str], tried: Collection[str] = ()) -> bool:
         """True if one of the deployments that were not tried may be called."""
@@ -155,11 +156,10 @@ class Breakers:
         """
         order = (Health.CLOSED, Health.HALF_OPEN) if tried else (Health.HALF_OPEN, Health.CLOSED)
         for chain in chains:
+            found = [(name, self.health(name)) for name in chain if name not in tried]
             for health in order:
-                for name in chain:
-                    if name in tried or self.health(name) is not health:
-                        continue
-                    if (permit := self.admit(name)) is not None:
+                for name, its in found:
+                    if its is health and (permit := self.admit(name)) is not None:
                         return permit
         return None if tried else self._last_resort([name for chain in chains for name in chain])
 
@@ -270,6 +270,9 @@ class Breakers:
     def _has_equivalent(self, name: str) -> bool:
         """True if decisions may name another deployment of its chain."""
         return any(other != name and not self._state.is_closed(other) for other in self._chain_of[name])
+
+
+_WORST_FIRST = (Health.OPEN, Health.HALF_OPEN, Health.CLOSED)
 
 
 def _counts(word: Word, ticket: Ticket) -> bool:

@@ -10,7 +10,9 @@ Prices are integer nano-dollars a million tokens, so that no price is rounded: 0
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from turnout_fastpath import StateBlock
 
@@ -20,6 +22,8 @@ MILLION = 1_000_000
 # OpenAI's automatic cache begins at 1,024 tokens and grows by 128 (their prompt caching guide).
 AUTOMATIC_FROM_TOKENS = 1024
 AUTOMATIC_STEP_TOKENS = 128
+# Providers whose cache takes every long prefix unasked and reports no writes.
+AUTOMATIC_CACHES = frozenset({"openai", "azure"})
 # What providers promise at least: Anthropic's two lifetimes; OpenAI's is 5 to 10 minutes without use.
 WARM_S = 300.0
 LONG_WARM_S = 3600.0
@@ -78,6 +82,12 @@ def warm_tokens_of(counts: TokenCounts, *, automatic: bool) -> int:
     if automatic and counts.input_total >= AUTOMATIC_FROM_TOKENS:
         warm = max(warm, counts.input_total // AUTOMATIC_STEP_TOKENS * AUTOMATIC_STEP_TOKENS)
     return min(warm, MOST_WARM_TOKENS)
+
+
+def kept_session_s(policy: Mapping[str, Any]) -> float | None:
+    """Seconds for which a policy, as its document states it, keeps a session's tier; None: it keeps none."""
+    sessions = policy["sessions"]
+    return None if sessions["mode"] == "none" else float(sessions["ttl_s"])
 
 
 class SessionWriter:

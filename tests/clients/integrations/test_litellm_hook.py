@@ -30,6 +30,16 @@ pytestmark = [
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "litellm.md").read_text(encoding="utf-8")
 KEY = "sk-proxy"
+TEAM_KEY = "sk-acme"
+# Keys with teams need LiteLLM's database, or a function of the operator's own.
+AUTH = f"""
+from litellm.proxy._types import UserAPIKeyAuth
+
+async def authenticate(request, api_key):
+    if api_key == "{TEAM_KEY}":
+        return UserAPIKeyAuth(api_key=api_key, team_id="t-1", team_alias="acme", key_alias="laptop")
+    return UserAPIKeyAuth(api_key=api_key)
+"""
 # Seconds: the proxy imports a great deal.
 START_S = 180.0
 PLAIN = "What are your business hours?"
@@ -46,7 +56,8 @@ def write_configuration(folder: Path, target: str) -> None:
     document: dict[str, Any] = yaml.safe_load(text)
     for entry in document["model_list"]:
         entry["litellm_params"] |= {"api_key": "none", "mock_response": f"{entry['model_name']} says hello"}
-    document["general_settings"] = {"master_key": KEY}
+    document["general_settings"] = {"master_key": KEY, "custom_auth": "own_auth.authenticate"}
+    (folder / "own_auth.py").write_text(AUTH, encoding="utf-8")
     (folder / "config.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
 
 
@@ -100,6 +111,9 @@ async def test_the_proxy_asks_turnout(tmp_path: Path) -> None:
         await check_decisions(create)
         await check_streams(client)
         await check_anthropic(other)
+        await check_teams(proxy)
+        service.snapshot.state.set_session("conversation-1", 1, 60.0)
+        await check_sessions(create)
         with pytest.raises(openai.BadRequestError, match="nowhere"):
             await create(model="auto:nowhere", messages=[{"role": "user", "content": PLAIN}])
         async with aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session:
@@ -147,3 +161,34 @@ async def check_anthropic(client: anthropic.AsyncAnthropic) -> None:
         message = await client.messages.create(**asked)
         [block] = message.content
         assert getattr(block, "text", "") == f"{name} says hello"
+
+
+async def check_teams(proxy: str) -> None:
+    """The key's team is the tenant, of whom the policy has a rule, in both APIs."""
+    async with (
+        openai.AsyncOpenAI(api_key=TEAM_KEY, base_url=f"{proxy}/v1", max_retries=0) as client,
+        anthropic.AsyncAnthropic(api_key=TEAM_KEY, base_url=proxy, max_retries=0) as other,
+    ):
+        messages: Any = [{"role": "user", "content": PLAIN}]
+        # What a caller says of itself is not what the key says.
+        answer = await client.chat.completions.create(
+            model="auto",
+            messages=messages,
+            user="globex",
+            extra_body={"metadata": {"turnout_tenant": "globex"}},
+        )
+        assert answer.choices[0].message.content == "strong says hello"
+        message = await other.messages.create(max_tokens=64, model="auto", messages=messages)
+        assert getattr(message.content[0], "text", "") == "strong says hello"
+
+
+async def check_sessions(create: Any) -> None:
+    """A session keeps its tier, whether a header names it or the metadata."""
+    messages: Any = [{"role": "user", "content": PLAIN}]
+    for session, name in (("conversation-1", "strong"), ("conversation-2", "cheap")):
+        for named in (
+            {"extra_headers": {"x-litellm-session-id": session}},
+            {"extra_body": {"metadata": {"session_id": session}}},
+        ):
+            answer = await create(model="auto", messages=messages, **named)
+            assert answer.parse().choices[0].message.content == f"{name} says hello", named

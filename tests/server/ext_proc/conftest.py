@@ -25,6 +25,7 @@ class Gateway:
 
     envoy: Envoy
     service: Service | DecisionService
+    turnout_port: int
     cheap: FakeProvider
     strong: FakeProvider
 
@@ -42,7 +43,10 @@ def policy() -> dict[str, Any]:
     def price(usd: float) -> dict[str, Any]:
         return {"version": "2026-11-01", "input_usd_per_mtok": usd, "output_usd_per_mtok": 4 * usd}
 
-    rule = {"name": "contracts", "when": {"keywords": ["contract"]}, "then": {"tier": "frontier"}}
+    rules = [
+        {"name": "contracts", "when": {"keywords": ["contract"]}, "then": {"tier": "frontier"}},
+        {"name": "acme", "when": {"tenant": ["acme"]}, "then": {"tier": "frontier"}},
+    ]
     return {
         "version": 1,
         "default_policy": "default",
@@ -52,7 +56,7 @@ def policy() -> dict[str, Any]:
             {"name": "frontier", "chain": [deployment("strong", "strong-1")]},
         ],
         "policies": {
-            "default": {"safe_tier": "small", "bars": {"default": 0.0}, "rules": [rule]},
+            "default": {"safe_tier": "small", "bars": {"default": 0.0}, "rules": rules},
             "careful": {"safe_tier": "frontier", "min_tier": "frontier", "bars": {"default": 0.9}},
         },
     }
@@ -65,7 +69,7 @@ async def serving(
     """The service with its door open, on either port, and that port."""
     path = folder / "policy.json"
     path.write_text(json.dumps(policy()), encoding="utf-8")
-    told: dict[str, Any] = {"store": "off", "ext_proc": True} | knobs
+    told: dict[str, Any] = {"store": "off", "ext_proc": True, "drain_grace_s": 0.0} | knobs
     settings = Settings(
         host="127.0.0.1",
         port=0,
@@ -73,7 +77,6 @@ async def serving(
         policy=path,
         decision_port=0,
         log_sample=0.0,
-        drain_grace_s=0.0,
         **told,
     )
     service = DecisionService(settings) if decision_port else Service(settings)
@@ -114,6 +117,6 @@ def gateway(tmp_path: Path, request: pytest.FixtureRequest) -> Opener:
         ):
             ports = {"turnout": port, "cheap": cheap.port, "strong": strong.port}
             async with running(tmp_path, ports, filter_changes) as envoy:
-                yield Gateway(envoy, service, cheap, strong)
+                yield Gateway(envoy, service, port, cheap, strong)
 
     return open_gateway

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,27 +22,60 @@ class Seen:
     body: bytes
 
 
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class FakeProvider:
-    """A server on loopback; its answers begin with its name."""
+    """A server on loopback; its answers begin with its name.
+
+    Attributes:
+        status: of its answers to chat requests.
+        may_begin: cleared, requests are read and not answered.
+        may_end: cleared, streams stop after their first event.
+    """
 
     name: str
     port: int = 0
+    status: int = 200
     seen: list[Seen] = field(default_factory=list)
+    may_begin: asyncio.Event = field(default_factory=_set)
+    may_end: asyncio.Event = field(default_factory=_set)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Any path: by its end, in the wire's form, streamed where that is asked for."""
         body = await request.read()
         self.seen.append(Seen(request.path_qs, {k.lower(): v for k, v in request.headers.items()}, body))
-        document = json.loads(body) if body[:1] == b"{" else {}
+        await self.may_begin.wait()
+        document: dict[str, Any] = {}
+        # It answers whatever it is asked.
+        with contextlib.suppress(ValueError):
+            document = json.loads(body) if body[:1] == b"{" else {}
         streamed = bool(document.get("stream")) or "stream" in request.path
         if request.path.endswith("/messages"):
-            return await _send(request, _anthropic(self.name, document, streamed), streamed)
+            return await self._send(request, _anthropic(self.name, document, streamed), streamed)
         if request.path.endswith("/chat/completions"):
-            return await _send(request, _openai(self.name, document, streamed), streamed)
+            return await self._send(request, _openai(self.name, document, streamed), streamed)
         if "/models/" in request.path:
-            return await _send(request, _gemini(self.name, streamed), streamed)
+            return await self._send(request, _gemini(self.name, streamed), streamed)
         return web.Response(body=body or b"nothing", content_type="application/octet-stream")
+
+    async def _send(self, request: web.Request, pieces: list[str], streamed: bool) -> web.StreamResponse:
+        if not streamed:
+            return web.Response(text=pieces[0], status=self.status, content_type="application/json")
+        response = web.StreamResponse(status=self.status, headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        # A caller may be gone.
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                await response.write(piece.encode())
+                await self.may_end.wait()
+                await asyncio.sleep(0)
+            await response.write_eof()
+        return response
 
 
 def _openai(name: str, document: dict[str, Any], streamed: bool) -> list[str]:
@@ -108,27 +142,15 @@ def _gemini(name: str, streamed: bool) -> list[str]:
     return [f"data: {document}\n\n"] if streamed else [document]
 
 
-async def _send(request: web.Request, pieces: list[str], streamed: bool) -> web.StreamResponse:
-    if not streamed:
-        return web.Response(text=pieces[0], content_type="application/json")
-    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-    await response.prepare(request)
-    for piece in pieces:
-        await response.write(piece.encode())
-        await asyncio.sleep(0)
-    await response.write_eof()
-    return response
-
-
 @asynccontextmanager
 async def providing(name: str) -> AsyncIterator[FakeProvider]:
     """A provider that serves."""
     provider = FakeProvider(name)
     application = web.Application(client_max_size=64 << 20)
     application.router.add_route("*", "/{tail:.*}", provider.answer)
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=2048)
     await site.start()
     server: Any = site._server
     provider.port = server.sockets[0].getsockname()[1]

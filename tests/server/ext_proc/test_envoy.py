@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import anthropic
 import openai
 import pytest
-from turnout_server.decision_serving import DecisionService
+from turnout_server.doors.decision_port.port import Limits
 from turnout_server.observability.metrics import GATEWAY_RESPONSES
+from turnout_server.serving import Service
 
 from tests.server.ext_proc.conftest import Opener
 from tests.server.ext_proc.envoys import find_envoy
@@ -160,11 +162,13 @@ async def test_a_request_at_fault_is_told_in_the_providers_words(
         assert not gate.cheap.seen and not gate.strong.seen
 
 
-async def test_a_full_service_sheds_at_once(gateway: Opener) -> None:
+async def test_a_full_service_sheds_at_once(gateway: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits_of = Limits.of
+    # Room for none, which no setting asks for, on either port.
+    monkeypatch.setattr(Limits, "of", lambda settings: replace(limits_of(settings), max_pending=0))
     async with gateway() as gate:
-        if isinstance(gate.service, DecisionService):
-            pytest.skip("a full decision port refuses before Python is asked")
-        gate.service.port.admission.limit = -1
+        if isinstance(gate.service, Service):
+            gate.service.port.admission.limit = -1
         async with openai_client(gate.envoy.url) as client:
             messages: Any = [{"role": "user", "content": PLAIN}]
             with pytest.raises(openai.RateLimitError) as caught:
@@ -195,8 +199,8 @@ async def test_a_processor_that_is_slow(
 
     process = Processor.process
 
-    def slowly(self: Processor, message: Any) -> Any:
-        time.sleep(0.3 if message.HasField("request_body") else 0)
+    def slowly(self: Processor, message: bytes) -> bytes:
+        time.sleep(0.3 if PLAIN.encode() in message else 0)
         return process(self, message)
 
     monkeypatch.setattr(Processor, "process", slowly)
@@ -206,6 +210,7 @@ async def test_a_processor_that_is_slow(
         async with session.post(f"{gate.envoy.url}/v1/chat/completions", json=body) as answer:
             assert answer.status == status
         assert len(gate.strong.seen) == (1 if allow else 0)
+        assert await gate.envoy.counter("http.chat.ext_proc.message_timeouts") == 1
 
 
 async def test_what_became_of_it_is_counted(gateway: Opener) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
-from turnout_server.doors.ext_proc.json_text import close_cut, replace_texts, spans_of
+from turnout_server.doors.compiled.json_tokens import spans_of
+from turnout_server.doors.ext_proc.json_text import close_cut, replace_texts
 
 TEXTS = st.text(max_size=12) | st.sampled_from(
     ["model", "auto", '"', "\\", '\\"', "a\\", "\u0000", "\U0001f600"]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import litellm
@@ -17,6 +17,7 @@ from turnout.connection import DEFAULT_TARGET
 from turnout.errors import InvalidRequestError
 from turnout.fail_open import DEFAULT_TIMEOUT_S
 from turnout.integrations.auto_model import AutoModel, Choice, turns_of_anthropic
+from turnout.integrations.litellm_caller import DEFAULT_SOURCES, TenantSource, session_of, tenant_of
 
 ANTHROPIC = "anthropic_messages"
 CALL_TYPES = ("completion", "acompletion", ANTHROPIC)
@@ -37,6 +38,7 @@ class TurnoutHook(CustomLogger):
         default_model: str,
         models: Mapping[str, str] | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        tenant_from: Sequence[TenantSource] = DEFAULT_SOURCES,
         client: AsyncClient | None = None,
     ) -> None:
         """Prepares a hook; it connects at the first request.
@@ -46,13 +48,15 @@ class TurnoutHook(CustomLogger):
             default_model: `model_name` of what serves when there is no decision.
             models: `model_name`s by the policy's deployments; one that is not there has the same name.
             timeout_s: the most that a request waits for its decision, in seconds.
+            tenant_from: where the tenant of a request is found, the first that is there; empty: none is told.
             client: a client of the caller's, with TLS or a token; excludes `target` and `timeout_s`.
 
         Raises:
-            ValueError: the default is itself to be decided.
+            ValueError: the default is itself to be decided, or `tenant_from` names no source.
         """
         super().__init__()
         self._client = AsyncClient(target, route_or_timeout_s=timeout_s) if client is None else client
+        self._tenant_from = tuple(TenantSource(source) for source in tenant_from)
         self._auto = AutoModel(self._client, default_model, models)
 
     @property
@@ -72,10 +76,14 @@ class TurnoutHook(CustomLogger):
         if call_type not in CALL_TYPES or not isinstance(messages, list):
             return None
         fields: dict[str, Any] = {}
+        if tenant := tenant_of(user_api_key_dict, self._tenant_from):
+            fields["tenant"] = tenant
+        if session_id := session_of(data):
+            fields["session_id"] = session_id
         if call_type == ANTHROPIC:
             messages = turns_of_anthropic(data.get("system"), messages)
         else:
-            fields = {key: value for key in ("tools", "response_format") if (value := data.get(key))}
+            fields |= {key: value for key in ("tools", "response_format") if (value := data.get(key))}
         model = data.get("model")
         try:
             choice = await self._auto.choose(model, messages, **fields)

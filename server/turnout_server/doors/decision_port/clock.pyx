@@ -2,13 +2,13 @@
 
 from libc.stdint cimport uint64_t
 
-from turnout_server.doors.decision_port.answers cimport answer, fail
+from turnout_server.doors.decision_port.answers cimport answer, fail, succeed
 from turnout_server.doors.decision_port.buffer cimport buffer_size
 from turnout_server.doors.decision_port.calls cimport HEALTH_SERVICE_UNKNOWN, tell_health
 from turnout_server.doors.decision_port.connections cimport connection_kill, connection_leave
 from turnout_server.doors.decision_port.model cimport *
 from turnout_server.doors.decision_port.nghttp2 cimport *
-from turnout_server.doors.decision_port.streams cimport is_stream, mark_dirty
+from turnout_server.doors.decision_port.streams cimport awaits_decision, is_stream, mark_dirty
 
 
 cdef extern from "counters.h" nogil:
@@ -31,12 +31,21 @@ cdef void say_goodbye(connection_t* connection) noexcept nogil:
         mark_dirty(connection)
 
 
+cdef void let_go(stream_t* stream) noexcept nogil:
+    if stream.is_pending or not stream.has_answered or awaits_decision(stream):
+        fail(stream, FAIL_NOT_SERVING)
+    else:
+        succeed(stream)
+
+
 cdef void watch_streams(connection_t* connection) noexcept nogil:
     cdef thread_t* thread = connection.thread
     cdef stream_t* stream = connection.streams
     cdef stream_t* following
     while stream != NULL:
         following = stream.next
+        if stream.call == CALL_PROCESS and stream.is_open and not stream.is_finished and flag_read(&thread.lets_go):
+            let_go(stream)
         if stream.is_watching and not stream.is_finished:
             if stream.watched != thread.told_health and stream.watched != HEALTH_SERVICE_UNKNOWN:
                 tell_health(stream, thread.told_health)
@@ -91,7 +100,9 @@ cdef void watch_connection(connection_t* connection) noexcept nogil:
             &connection.out) == 0:
         connection_leave(connection)
         return
-    elif connection.goodbye == 2 and now - connection.goodbye_ns > limits.age_grace_ns:
+    elif (connection.goodbye == 2 and now - connection.goodbye_ns > limits.age_grace_ns
+          # Of a drain, the port itself bounds the time.
+          and not flag_read(&thread.drains)):
         connection_kill(connection)
         return
     watch_streams(connection)

@@ -42,9 +42,14 @@ class Listener:
         admits: bool | None = None,
         serving: bool | None = None,
         drains: bool | None = None,
+        lets_go: bool | None = None,
         stops: bool | None = None,
     ) -> None:
-        """Says whether requests are let in, what health tells, whether connections are sent away, and ends `run`."""
+        """Says whether requests are let in, what health tells, whether connections are sent away, and ends `run`.
+
+        `lets_go` ends Envoy's streams: those that have their decision as a success, after which it carries on without
+        them, the others as not serving.
+        """
 
     def install(self, decider: Decider) -> None:
         """Decides with another decider from now on, between two decisions."""

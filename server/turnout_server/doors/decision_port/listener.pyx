@@ -285,13 +285,15 @@ cdef class Listener:
         cdef uint64_t one = 1
         write(self.loop.wake_fd, &one, 8)
 
-    def set_state(self, *, admits=None, serving=None, drains=None, stops=None):
+    def set_state(self, *, admits=None, serving=None, drains=None, lets_go=None, stops=None):
         if admits is not None:
             flag_set(&self.loop.thread.admits, admits)
         if serving is not None:
             flag_set(&self.loop.thread.health, 1 if serving else 2)
         if drains is not None:
             flag_set(&self.loop.thread.drains, drains)
+        if lets_go is not None:
+            flag_set(&self.loop.thread.lets_go, lets_go)
         if stops is not None:
             flag_set(&self.loop.stops, stops)
         self.wake()

@@ -53,6 +53,10 @@ class Processing(Protocol):
         """The answer to one message of a stream."""
         ...
 
+    def awaits_decision(self, stream: int) -> bool:
+        """Whether a request has begun on the stream that is not decided yet."""
+        ...
+
     def end(self, stream: int) -> None:
         """The stream has ended."""
         ...
@@ -123,6 +127,12 @@ class LongerWay:
         assert self._processing is not None
         with self._lock:
             return self._processing.process(stream, message, is_full)
+
+    def awaits_decision(self, stream: int) -> bool:
+        """Whether Envoy waits for a decision on the stream."""
+        assert self._processing is not None
+        with self._lock:
+            return self._processing.awaits_decision(stream)
 
     def end_process(self, stream: int) -> None:
         """Envoy has no more to say of a request."""

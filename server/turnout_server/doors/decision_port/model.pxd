@@ -151,9 +151,10 @@ cdef struct thread_t:
     uint64_t random
     size_t buffered_bytes
     buffer_t scratch
-    int admits                   # set by Python; so the next two
+    int admits                   # set by Python; so the next three
     int health                   # wire number of the serving status
     int drains
+    int lets_go                  # Envoy's streams are ended: it carries on without
     int32_t told_health
     void* callbacks
     void* option

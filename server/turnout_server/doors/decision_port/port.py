@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 BACKLOG = 1024
 # Between looks whether drained connections are gone.
 LOOK_S = 0.02
+# Time for the last of Envoy's streams to end: some ticks of the listener's clock.
+LET_GO_S = 0.5
 ROUTING, HEALTH = "turnout.v1.RoutingService", "grpc.health.v1.Health"
 # A second of kept decisions at full load, without text.
 RING_BYTES = 1 << 20
@@ -249,10 +251,11 @@ class DecisionPort:
         self._set_state(serving=False)
         await self._sleep(self._settings.drain_grace_s)
         self._set_state(admits=False, drains=True)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.drain_s):
-                while self.connections:
-                    await asyncio.sleep(LOOK_S)
+        await self._wait_for_connections(self._settings.drain_s)
+        if self.connections:
+            # Envoy's streams live as long as its requests: those that are left go on, unobserved.
+            self._set_state(lets_go=True)
+            await self._wait_for_connections(LET_GO_S)
         await self.stop()
 
     async def stop(self) -> None:
@@ -270,6 +273,12 @@ class DecisionPort:
         path = self._settings.decision_socket
         if path is not None:
             path.unlink(missing_ok=True)
+
+    async def _wait_for_connections(self, patience_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while self.connections:
+                    await asyncio.sleep(LOOK_S)
 
     @property
     def connections(self) -> int:

@@ -25,6 +25,13 @@ cdef enum:
     MAX_CONTINUATIONS = 16
     MAX_EMPTY_FRAMES = 1000
     MAX_PING_STRIKES = 2
+    NO_RESET_LIMIT = 1 << 30
+
+
+cdef bint ends_answered(nghttp2_session* session, int32_t id) noexcept nogil:
+    """Whether a reset ends an answered stream of Envoy's: it resets every stream, once it knows what it wants to know."""
+    cdef stream_t* stream = <stream_t*> h2_session_get_stream_user_data(session, id)
+    return stream != NULL and stream.call == CALL_PROCESS and stream.has_answered
 
 
 cdef inline int32_t* ended_place(connection_t* connection, int32_t id) noexcept nogil:
@@ -60,7 +67,7 @@ cdef int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* hd, vo
             connection.n_empty_frames += 1
             if connection.n_empty_frames > MAX_EMPTY_FRAMES:
                 return NGHTTP2_ERR_CALLBACK_FAILURE
-    elif hd.type == NGHTTP2_RST_STREAM:
+    elif hd.type == NGHTTP2_RST_STREAM and not ends_answered(session, hd.stream_id):
         connection.resets = min(<double> RESET_BURST,
                                 connection.resets + (now - connection.resets_ns) * 1e-9 * RESETS_PER_S)
         connection.resets_ns = now
@@ -308,7 +315,11 @@ cdef int session_prepare(thread_t* thread) noexcept nogil:
     h2_option_set_no_closed_streams(option, 1)
     if h2_option_set_stream_reset_rate_limit != NULL:
         # Its own defence, where it has one, is set for servers to which a reset request is dear, and says INTERNAL_ERROR.
-        h2_option_set_stream_reset_rate_limit(option, 2 * RESET_BURST, 2 * RESETS_PER_S)
+        # Nor does it know of answered streams.
+        if thread.limits.processes:
+            h2_option_set_stream_reset_rate_limit(option, NO_RESET_LIMIT, NO_RESET_LIMIT)
+        else:
+            h2_option_set_stream_reset_rate_limit(option, 2 * RESET_BURST, 2 * RESETS_PER_S)
     thread.callbacks = callbacks
     thread.option = option
     return 0

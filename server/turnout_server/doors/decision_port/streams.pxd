@@ -6,6 +6,9 @@ from turnout_server.doors.decision_port.model cimport *
 cdef inline bint is_stream(const stream_t* stream) noexcept nogil:
     return stream.call == CALL_STREAM or stream.call == CALL_PROCESS
 
+# Whether Envoy waits, on this stream, for a decision.
+cdef bint awaits_decision(stream_t* stream) noexcept with gil
+
 cdef stream_t* stream_new(connection_t* connection, int32_t id) noexcept nogil
 
 # HTTP/2 knows it no more.

@@ -61,6 +61,13 @@ cdef stream_t* stream_new(connection_t* connection, int32_t id) noexcept nogil:
     return stream
 
 
+cdef bint awaits_decision(stream_t* stream) noexcept with gil:
+    try:
+        return (<object> stream.connection.thread.longer_way).awaits_decision(<uint64_t> stream)
+    except BaseException:
+        return True
+
+
 cdef void end_processor(stream_t* stream) noexcept with gil:
     """Envoy has no more to say of a request."""
     try:

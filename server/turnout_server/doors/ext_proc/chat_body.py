@@ -60,11 +60,11 @@ def read_chat(wire: ChatWire, document: Mapping[str, Any]) -> dict[str, Any]:
 def _read_openai(document: Mapping[str, Any]) -> dict[str, Any]:
     # The engine reads this form itself.
     fields: dict[str, Any] = {"messages": _items(document, "messages"), "needs": []}
-    described = [
-        next((tool[key] for key in ("function", "custom") if key in tool), tool)
-        for tool in _objects(document, "tools")
-    ]
-    _add_tools(fields, described, "parameters")
+    if tools := _objects(document, "tools"):
+        described = [
+            next((tool[key] for key in ("function", "custom") if key in tool), tool) for tool in tools
+        ]
+        _add_tools(fields, described, "parameters")
     form = document.get("response_format")
     kind = form.get("type") if isinstance(form, dict) else None
     if kind in ("json_object", "json_schema"):

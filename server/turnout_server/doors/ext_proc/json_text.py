@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import orjson
 
-# What lies between is blank, a number or a word.
-_MARK = re.compile(rb'["{}\[\]:,]')
+from turnout_server.doors.compiled.json_tokens import tokens
+
 _CLOSERS = {ord("{"): b"}", ord("["): b"]"}
 # A text may be cut within an escape.
 _CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?$")
-
-
-def spans_of(body: bytes, key: str) -> list[tuple[int, int]]:
-    """Where the texts stand, quotes and all, that the document's own `key` names, from which byte to before which.
-
-    Args:
-        body: a JSON object, or the beginning of one.
-        key: of the object itself; equal keys of inner objects do not count.
-    """
-    spans: list[tuple[int, int]] = []
-    depth = 0
-    text: tuple[int, int] | None = None
-    named = False
-    for mark, start, end in _tokens(body):
-        if mark == 0x22:
-            if depth == 1 and end:
-                if named:
-                    spans.append((start, end))
-                text = start, end
-            named = False
-            continue
-        if mark in b"{[":
-            depth += 1
-        elif mark in b"}]":
-            depth -= 1
-        named = mark == 0x3A and depth == 1 and text is not None and _is(body[slice(*text)], key)
-    return spans
 
 
 def replace_texts(body: bytes, spans: list[tuple[int, int]], text: str) -> bytes:
@@ -60,7 +32,7 @@ def close_cut(body: bytes) -> bytes:
     # Up to where the document is whole but for closing what is open, and what is open there.
     safe, safe_stack = 0, b""
     last = 0
-    for mark, start, end in _tokens(body):
+    for mark, start, end in tokens(body):
         if mark == 0x22:
             in_object = bool(stack) and stack[-1] == ord("{")
             is_value = not in_object or last == ord(":")
@@ -92,33 +64,6 @@ def close_cut(body: bytes) -> bytes:
     return body[:safe] + safe_stack
 
 
-def _tokens(body: bytes) -> Iterator[tuple[int, int, int]]:
-    """Texts and marks: the first byte, where it stands, and the end; a text that is cut has the end 0."""
-    at = 0
-    while (found := _MARK.search(body, at)) is not None:
-        start = found.start()
-        mark = body[start]
-        # Texts are most of a body, and are not looked at byte by byte.
-        at = _end_of_text(body, start) if mark == 0x22 else start + 1
-        yield mark, start, at
-        if not at:
-            return
-
-
-def _end_of_text(body: bytes, start: int) -> int:
-    """Behind the last quote of the text that begins at `start`; 0 if there is none."""
-    at = start + 1
-    while (quote := body.find(b'"', at)) >= 0:
-        first = quote
-        while body[first - 1] == 0x5C:
-            first -= 1
-        at = quote + 1
-        # An even number of backslashes are so many escaped ones.
-        if (quote - first) % 2 == 0:
-            return at
-    return 0
-
-
 def _whole_text(cut: bytes) -> str | None:
     """The text of one that lacks its last quote; None if that does not make it a text."""
     try:
@@ -130,10 +75,3 @@ def _whole_text(cut: bytes) -> str | None:
 
 def _closing(stack: list[int]) -> bytes:
     return b"".join([_CLOSERS[mark] for mark in reversed(stack)])
-
-
-def _is(quoted: bytes, key: str) -> bool:
-    if quoted[1:-1] == key.encode():
-        return True
-    # A key may be written with escapes.
-    return b"\\" in quoted and _whole_text(quoted[:-1]) == key

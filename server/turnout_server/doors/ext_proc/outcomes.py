@@ -14,15 +14,17 @@ from turnout_server.completion.attempt import AttemptResult, Purpose
 from turnout_server.completion.cost import attempt_cost
 from turnout_server.completion.tokens import TokenCounts
 from turnout_server.doors.ext_proc.chat_body import ChatWire
-from turnout_server.observability.metrics import GATEWAY_RESPONSES, Metrics
+from turnout_server.observability.metrics import GATEWAY_RESPONSES, Count, Metrics
 from turnout_server.planning.price_book import PriceBook
 from turnout_server.providers.faults import FaultKind
 from turnout_server.quality.route_recorder import decision_record
 from turnout_server.quality.store.records import AttemptRecord, CostRecord
 from turnout_server.quality.store.store import OutcomeStore
+from turnout_server.resilience.session_affinity import AUTOMATIC_CACHES, SessionWriter, kept_session_s
 
 # What no response is known of.
 NO_STATUS = 0
+LEAST_FAILED = 400
 GATEWAY = "gateway"
 
 
@@ -35,12 +37,16 @@ class Outcome:
         wire: the form of the request.
         status: HTTP status of the response; 0: none was told.
         usage: what the provider counted; None: it is not known.
+        tenant: who asked, as the gateway says; empty: it does not.
+        session_id: the conversation, the same.
     """
 
     decision: Decision
     wire: ChatWire
     status: int = NO_STATUS
     usage: TokenCounts | None = None
+    tenant: str = ""
+    session_id: str = ""
 
 
 class Outcomes:
@@ -59,24 +65,55 @@ class Outcomes:
         self._snapshot = snapshot
         self._clock = clock
         self._read: Snapshot | None = None
+        self._counters: dict[tuple[str, str, int], Count] = {}
 
     def note(self, outcome: Outcome) -> None:
         """A request has ended."""
         decision = outcome.decision
-        self._metrics.count(GATEWAY_RESPONSES, decision.tier, decision.deployment, str(outcome.status)).add()
+        key = decision.tier, decision.deployment, outcome.status
+        counter = self._counters.get(key)
+        if counter is None:
+            labels = decision.tier, decision.deployment, str(outcome.status)
+            counter = self._counters[key] = self._metrics.count(GATEWAY_RESPONSES, *labels)
+        counter.add()
+        if not outcome.session_id and self._store is None:
+            return
+        snapshot = self._snapshot()
+        if self._read is not snapshot:
+            self._follow(snapshot)
+        if outcome.session_id and outcome.status < LEAST_FAILED:
+            self._note_session(outcome)
         if self._store is not None:
             self._record(self._store, outcome)
 
+    def _follow(self, snapshot: Snapshot) -> None:
+        document = snapshot.policies.document
+        self._deployments = {entry["name"]: entry for tier in document["tiers"] for entry in tier["chain"]}
+        self._ranks = {tier["name"]: rank for rank, tier in enumerate(document["tiers"])}
+        self._kept_s = {name: kept_session_s(policy) for name, policy in document["policies"].items()}
+        self._prices = PriceBook(document["prices"])
+        self._sessions = SessionWriter(snapshot.state)
+        self._read = snapshot
+
+    def _note_session(self, outcome: Outcome) -> None:
+        decision = outcome.decision
+        keep_s = self._kept_s.get(decision.policy)
+        rank = self._ranks.get(decision.tier)
+        # A reload may have taken policy or tier away.
+        if keep_s is None or rank is None:
+            return
+        entry = self._deployments.get(decision.deployment, {})
+        self._sessions.note_answer(
+            outcome.session_id,
+            rank,
+            decision.deployment,
+            outcome.usage or TokenCounts(),
+            keep_s=keep_s,
+            automatic_cache=entry.get("provider") in AUTOMATIC_CACHES,
+        )
+
     def _record(self, store: OutcomeStore, outcome: Outcome) -> None:
         decision = outcome.decision
-        snapshot = self._snapshot()
-        if self._read is not snapshot:
-            document = snapshot.policies.document
-            self._deployments = {
-                entry["name"]: entry for tier in document["tiers"] for entry in tier["chain"]
-            }
-            self._prices = PriceBook(document["prices"])
-            self._read = snapshot
         now_s = self._clock()
         entry = self._deployments.get(decision.deployment, {})
         served = 200 <= outcome.status < 300
@@ -84,7 +121,7 @@ class Outcomes:
             AttemptResult.SERVED if served else AttemptResult.FAILED if outcome.status else AttemptResult.LOST
         )
         attempt_id = secrets.token_hex(16)
-        store.record_decision(decision_record(decision, int(now_s * 1000), "", strategy=GATEWAY))
+        store.record_decision(decision_record(decision, int(now_s * 1000), outcome.tenant, strategy=GATEWAY))
         store.record_attempt(
             AttemptRecord(
                 attempt_id=attempt_id,
@@ -111,6 +148,7 @@ class Outcomes:
                     deployment=decision.deployment,
                     tokens=outcome.usage,
                     cost=cost,
+                    tenant=outcome.tenant,
                 ),
                 price,
             )

@@ -18,22 +18,22 @@ import orjson
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from envoy.service.ext_proc.v3.external_processor_pb2 import (
-    BodyMutation,
     BodyResponse,
     CommonResponse,
     HeaderMutation,
     HeadersResponse,
-    HttpBody,
-    HttpHeaders,
     ImmediateResponse,
     ProcessingRequest,
     ProcessingResponse,
     TrailersResponse,
 )
 from envoy.type.v3.http_status_pb2 import HttpStatus
+from google.protobuf.message import DecodeError
 from turnout_fastpath import Decision, Reason, Request, RouteError
 
-from turnout_server.doors.errors import Failure, describe_failure
+from turnout_server.doors.compiled.json_tokens import spans_of
+from turnout_server.doors.compiled.processing import Message, read_message, write_routed
+from turnout_server.doors.errors import Failure, MalformedRequestError, describe_failure
 from turnout_server.doors.ext_proc.chat_body import (
     ChatWire,
     model_in_path,
@@ -41,7 +41,7 @@ from turnout_server.doors.ext_proc.chat_body import (
     read_chat,
     wire_of,
 )
-from turnout_server.doors.ext_proc.json_text import close_cut, replace_texts, spans_of
+from turnout_server.doors.ext_proc.json_text import close_cut, replace_texts
 from turnout_server.doors.ext_proc.outcomes import Outcome
 from turnout_server.doors.ext_proc.refusals import http_status, write_refusal
 from turnout_server.doors.ext_proc.usage import ResponseTail
@@ -65,6 +65,7 @@ CALLER = {
 BYTES_PER_TOKEN = 4
 UNREAD = "unread"
 
+_PREFIX_BYTES = PREFIX.encode()
 _OVERWRITE = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
@@ -108,6 +109,7 @@ class Processor:
         self._outcome: Outcome | None = None
         self._tail: ResponseTail | None = None
         self._body_seen = False
+        self._is_observed = False
         self._fresh: Decision | None = None
 
     @property
@@ -115,10 +117,18 @@ class Processor:
         """Whether a chat request has begun and its body has not come."""
         return self._wire is not None and not self._body_seen
 
-    def process(self, message: ProcessingRequest) -> ProcessingResponse:
-        """The answer to one message."""
-        answer = _ANSWERS.get(message.WhichOneof("request"))
-        return ProcessingResponse() if answer is None else answer(self, message)
+    def process(self, message: bytes) -> bytes:
+        """The ProcessingResponse to one ProcessingRequest.
+
+        Raises:
+            MalformedRequestError: the message is none.
+        """
+        try:
+            asked = read_message(message, _PREFIX_BYTES)
+        except DecodeError:
+            raise MalformedRequestError("") from None
+        answer = _ANSWERS.get(asked.kind)
+        return b"" if answer is None else answer(self, asked)
 
     def take_decision(self) -> Decision | None:
         """What the last message made it decide, once, for it to be counted."""
@@ -133,49 +143,36 @@ class Processor:
                 outcome.usage = self._tail.usage(self._wire)
             self._setting.ended(outcome)
 
-    def _request_headers(self, message: HttpHeaders) -> ProcessingResponse:
+    def _request_headers(self, message: Message) -> bytes:
+        headers = message.headers
+        self._is_observed = message.is_observed
+        self._path = headers.get(":path", "")
+        length = headers.get("content-length", "")
+        self._content_length = int(length) if length.isdecimal() else 0
+        self._encoded = headers.get("content-encoding", "").lower() not in ("", "identity")
         spoofed = []
-        method = ""
-        for header in message.headers.headers:
-            name = header.key
-            if name == ":path":
-                self._path = _value(header)
-            elif name == ":method":
-                method = _value(header)
-            elif name == "content-length":
-                length = _value(header)
-                self._content_length = int(length) if length.isdecimal() else 0
-            elif name == "content-encoding":
-                self._encoded = _value(header).lower() not in ("", "identity")
-            elif name.startswith(PREFIX):
-                if name in OURS:
-                    spoofed.append(name)
-                elif field := CALLER.get(name):
-                    self._caller[field] = _value(header)
-        if method == "POST" and not message.end_of_stream:
+        for name, value in message.named.items():
+            if name in OURS:
+                spoofed.append(name)
+            elif field := CALLER.get(name):
+                self._caller[field] = value
+        if headers.get(":method") == "POST" and not message.end_of_stream:
             self._wire = wire_of(self._path)
-        response = ProcessingResponse(request_headers=HeadersResponse())
         if spoofed:
-            common = response.request_headers.response
-            common.header_mutation.remove_headers.extend(spoofed)
-            # The route may have been chosen by them already.
-            common.clear_route_cache = True
-        if self._wire is None:
-            # Where the gateway allows it, nothing more is asked about this request.
-            response.mode_override.CopyFrom(_NOTHING_MORE)
-        return response
+            return _without(spoofed, None if self._wire is not None else _NOTHING_MORE)
+        return _GO_ON[_REQUEST_HEADERS] if self._wire is not None else _ASK_NOTHING_MORE
 
-    def _request_body(self, message: HttpBody) -> ProcessingResponse:
-        response = ProcessingResponse(request_body=BodyResponse())
+    def _request_body(self, message: Message) -> bytes:
+        unchanged = _GO_ON[_REQUEST_BODY]
         if self._body_seen or self._wire is None:
-            return response
+            return unchanged
         self._body_seen = True
         try:
-            return self._decide(self._wire, message.body, whole=message.end_of_stream) or response
+            return self._decide(self._wire, message.body, whole=message.end_of_stream) or unchanged
         except Exception as error:
             return self._refuse(self._wire, describe_failure(error))
 
-    def _decide(self, wire: ChatWire, body: bytes, *, whole: bool) -> ProcessingResponse | None:
+    def _decide(self, wire: ChatWire, body: bytes, *, whole: bool) -> bytes | None:
         """The answer that carries the decision; None where the request is not ours to decide.
 
         Raises:
@@ -185,18 +182,18 @@ class Processor:
         if wire is ChatWire.GEMINI:
             asked = model_in_path(self._path)
         elif self._encoded:
-            return _marked_unread()
+            return _MARKED_UNREAD
         else:
             spans = spans_of(body, "model")
             if not spans:
                 # The model may stand behind what of the body has come.
-                return None if whole else _marked_unread()
-            asked = orjson.loads(body[slice(*spans[-1])])
+                return None if whole else _MARKED_UNREAD
+            asked = _text_of(body[slice(*spans[-1])])
         name, _, policy = asked.partition(":")
         if name != AUTO:
             return None
         if self._encoded:
-            return _marked_unread()
+            return _MARKED_UNREAD
         if (refusal := self._setting.refuse()) is not None:
             raise refusal
         document = _parse(body, whole)
@@ -208,19 +205,21 @@ class Processor:
         decision = self._setting.decides.decide(Request(**fields))
         model = self._setting.decides.model_of(decision.deployment)
         self._fresh = decision
-        self._outcome = Outcome(decision, wire)
-        common = CommonResponse(clear_route_cache=True, header_mutation=_headers_of(decision, model))
+        if not self._is_observed:
+            caller = self._caller
+            self._outcome = Outcome(
+                decision, wire, tenant=caller.get("tenant", ""), session_id=caller.get("session_id", "")
+            )
+        headers = _headers_of(decision, model)
         if wire is ChatWire.GEMINI:
             path = path_with_model(self._path, model)
-            common.header_mutation.set_headers.append(_header(":path", path))
-        else:
-            rewritten = replace_texts(body, spans, model)
-            common.body_mutation.CopyFrom(BodyMutation(body=rewritten))
-            if whole and self._content_length:
-                common.header_mutation.set_headers.append(_header("content-length", str(len(rewritten))))
-        return ProcessingResponse(request_body=BodyResponse(response=common))
+            return write_routed((*headers, (b":path", path.encode())), None)
+        rewritten = replace_texts(body, spans, model)
+        if whole and self._content_length:
+            headers = (*headers, (b"content-length", b"%d" % len(rewritten)))
+        return write_routed(headers, rewritten)
 
-    def _refuse(self, wire: ChatWire, failure: Failure) -> ProcessingResponse:
+    def _refuse(self, wire: ChatWire, failure: Failure) -> bytes:
         self._wire = None
         headers = HeaderMutation(
             set_headers=[
@@ -233,39 +232,64 @@ class Processor:
                 _header("retry-after-ms", str(max(1, round(failure.retry_after_s * 1000))))
             )
             headers.set_headers.append(_header("retry-after", str(max(1, round(failure.retry_after_s)))))
-        return ProcessingResponse(
-            immediate_response=ImmediateResponse(
-                status=HttpStatus(code=http_status(failure)),
-                headers=headers,
-                body=write_refusal(wire, failure),
-                details=f"turnout_{failure.reason_name.lower()}",
+        return _bytes_of(
+            ProcessingResponse(
+                immediate_response=ImmediateResponse(
+                    status=HttpStatus(code=http_status(failure)),
+                    headers=headers,
+                    body=write_refusal(wire, failure),
+                    details=f"turnout_{failure.reason_name.lower()}",
+                )
             )
         )
 
-    def _response_headers(self, message: HttpHeaders) -> ProcessingResponse:
+    def _response_headers(self, message: Message) -> bytes:
         if self._outcome is not None:
-            values = {header.key: _value(header) for header in message.headers.headers}
-            status = values.get(":status", "")
+            headers = message.headers
+            status = headers.get(":status", "")
             self._outcome.status = int(status) if status.isdecimal() else 0
-            if values.get("content-encoding", "identity").lower() == "identity":
+            if headers.get("content-encoding", "identity").lower() == "identity":
                 self._tail = ResponseTail()
-        return ProcessingResponse(response_headers=HeadersResponse())
+        return _GO_ON[_RESPONSE_HEADERS]
 
-    def _response_body(self, message: HttpBody) -> ProcessingResponse:
+    def _response_body(self, message: Message) -> bytes:
         if self._tail is not None:
             self._tail.add(message.body)
             if message.end_of_stream:
                 self.close()
-        return ProcessingResponse(response_body=BodyResponse())
+        return _GO_ON[_RESPONSE_BODY]
 
 
-_ANSWERS: Mapping[str | None, Callable[[Processor, ProcessingRequest], ProcessingResponse]] = {
-    "request_headers": lambda self, one: self._request_headers(one.request_headers),
-    "request_body": lambda self, one: self._request_body(one.request_body),
-    "request_trailers": lambda *_: ProcessingResponse(request_trailers=TrailersResponse()),
-    "response_headers": lambda self, one: self._response_headers(one.response_headers),
-    "response_body": lambda self, one: self._response_body(one.response_body),
-    "response_trailers": lambda *_: ProcessingResponse(response_trailers=TrailersResponse()),
+def _bytes_of(response: ProcessingResponse) -> bytes:
+    written: bytes = response.SerializeToString()
+    return written
+
+
+# Numbers of the messages' fields in ProcessingRequest.
+_REQUEST_HEADERS = ProcessingRequest.REQUEST_HEADERS_FIELD_NUMBER
+_REQUEST_BODY = ProcessingRequest.REQUEST_BODY_FIELD_NUMBER
+_REQUEST_TRAILERS = ProcessingRequest.REQUEST_TRAILERS_FIELD_NUMBER
+_RESPONSE_HEADERS = ProcessingRequest.RESPONSE_HEADERS_FIELD_NUMBER
+_RESPONSE_BODY = ProcessingRequest.RESPONSE_BODY_FIELD_NUMBER
+_RESPONSE_TRAILERS = ProcessingRequest.RESPONSE_TRAILERS_FIELD_NUMBER
+
+# The answers that change nothing.
+_GO_ON: Mapping[int, bytes] = {
+    _REQUEST_HEADERS: _bytes_of(ProcessingResponse(request_headers=HeadersResponse())),
+    _REQUEST_BODY: _bytes_of(ProcessingResponse(request_body=BodyResponse())),
+    _REQUEST_TRAILERS: _bytes_of(ProcessingResponse(request_trailers=TrailersResponse())),
+    _RESPONSE_HEADERS: _bytes_of(ProcessingResponse(response_headers=HeadersResponse())),
+    _RESPONSE_BODY: _bytes_of(ProcessingResponse(response_body=BodyResponse())),
+    _RESPONSE_TRAILERS: _bytes_of(ProcessingResponse(response_trailers=TrailersResponse())),
+}
+
+_ANSWERS: Mapping[int, Callable[[Processor, Message], bytes]] = {
+    _REQUEST_HEADERS: Processor._request_headers,
+    _REQUEST_BODY: Processor._request_body,
+    _REQUEST_TRAILERS: lambda *_: _GO_ON[_REQUEST_TRAILERS],
+    _RESPONSE_HEADERS: Processor._response_headers,
+    _RESPONSE_BODY: Processor._response_body,
+    _RESPONSE_TRAILERS: lambda *_: _GO_ON[_RESPONSE_TRAILERS],
 }
 
 _NOTHING_MORE = ProcessingMode(
@@ -275,6 +299,28 @@ _NOTHING_MORE = ProcessingMode(
     response_body_mode=ProcessingMode.NONE,
     response_trailer_mode=ProcessingMode.SKIP,
 )
+
+
+# Where the gateway allows it, nothing more is asked about this request.
+_ASK_NOTHING_MORE = _bytes_of(
+    ProcessingResponse(request_headers=HeadersResponse(), mode_override=_NOTHING_MORE)
+)
+
+
+def _without(spoofed: list[str], mode: ProcessingMode | None) -> bytes:
+    """Request headers go on without these."""
+    # The route may have been chosen by them already.
+    common = CommonResponse(header_mutation=HeaderMutation(remove_headers=spoofed), clear_route_cache=True)
+    return _bytes_of(ProcessingResponse(request_headers=HeadersResponse(response=common), mode_override=mode))
+
+
+def _text_of(quoted: bytes) -> str:
+    """A text of JSON; of what is none, such as half a surrogate, nothing: it names no model of ours."""
+    try:
+        text: str = orjson.loads(quoted)
+    except orjson.JSONDecodeError:
+        return ""
+    return text
 
 
 def _parse(body: bytes, whole: bool) -> Mapping[str, Any]:
@@ -292,22 +338,17 @@ def _parse(body: bytes, whole: bool) -> Mapping[str, Any]:
     return document
 
 
-def _headers_of(decision: Decision, model: str) -> HeaderMutation:
-    return HeaderMutation(
-        set_headers=[
-            _header(TIER, decision.tier),
-            _header(MODEL, model),
-            _header(DEPLOYMENT, decision.deployment),
-            _header(DECISION_ID, decision.decision_id),
-            _header(STATUS, decision.status.name.lower()),
-        ]
+def _headers_of(decision: Decision, model: str) -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (_TIER_NAME, decision.tier.encode()),
+        (_MODEL_NAME, model.encode()),
+        (_DEPLOYMENT_NAME, decision.deployment.encode()),
+        (_DECISION_ID_NAME, decision.decision_id.encode()),
+        (_STATUS_NAME, decision.status.name.lower().encode()),
     )
 
 
-def _marked_unread() -> ProcessingResponse:
-    """Nothing is changed but for a header that says that the body could not be read."""
-    common = CommonResponse(header_mutation=HeaderMutation(set_headers=[_header(STATUS, UNREAD)]))
-    return ProcessingResponse(request_body=BodyResponse(response=common))
+_TIER_NAME, _MODEL_NAME, _DEPLOYMENT_NAME, _DECISION_ID_NAME, _STATUS_NAME = (name.encode() for name in OURS)
 
 
 def _header(name: str, value: str) -> HeaderValueOption:
@@ -317,7 +358,11 @@ def _header(name: str, value: str) -> HeaderValueOption:
     )
 
 
-def _value(header: HeaderValue) -> str:
-    raw: bytes = header.raw_value
-    text: str = header.value
-    return raw.decode("utf-8", "replace") if raw else text
+# Nothing is changed but for a header that says that the body could not be read.
+_MARKED_UNREAD = _bytes_of(
+    ProcessingResponse(
+        request_body=BodyResponse(
+            response=CommonResponse(header_mutation=HeaderMutation(set_headers=[_header(STATUS, UNREAD)]))
+        )
+    )
+)

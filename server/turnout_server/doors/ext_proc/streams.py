@@ -1,20 +1,15 @@
 """Envoy's streams on the decision port: which processor a stream has, from its first message to its end."""
 
-# xds-protos has no py.typed.
-# mypy: disable-error-code="import-untyped"
-
 from __future__ import annotations
 
 import random
-
-from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 
 from turnout_server.doors.admission import RETRY_AFTER_S
 from turnout_server.doors.errors import OverloadedError
 from turnout_server.doors.ext_proc.models import Models
 from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.ext_proc.processor import Processor, Setting
-from turnout_server.observability.metrics import COVERAGE, Metrics
+from turnout_server.observability.metrics import COVERAGE, GATEWAY_STREAMS, Metrics
 from turnout_server.routing import Router
 
 
@@ -28,23 +23,28 @@ class Streams:
         self._shed = metrics.count(COVERAGE, "shed")
         self._processors: dict[int, Processor] = {}
         self._is_full = False
+        metrics.watch(GATEWAY_STREAMS, lambda: ((), len(self._processors)))
         self._setting = Setting(Models(router), self._refuse, outcomes.note)
 
     def process(self, stream: int, message: bytes, is_full: bool) -> bytes:
         """The answer to one message of a stream.
 
         Raises:
-            DecodeError: the bytes are no ProcessingRequest.
+            MalformedRequestError: the bytes are no ProcessingRequest.
         """
-        asked = ProcessingRequest.FromString(message)
         processor = self._processors.get(stream)
         if processor is None:
             processor = self._processors[stream] = Processor(self._setting)
         self._is_full = is_full
-        answer: bytes = processor.process(asked).SerializeToString()
+        answer = processor.process(message)
         if (decision := processor.take_decision()) is not None:
             self._router.count(decision)
         return answer
+
+    def awaits_decision(self, stream: int) -> bool:
+        """Whether a request has begun on the stream that is not decided yet."""
+        processor = self._processors.get(stream)
+        return processor is not None and processor.awaits_decision
 
     def end(self, stream: int) -> None:
         """The stream has ended; of one that is not known nothing is to be done."""

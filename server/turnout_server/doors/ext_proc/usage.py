@@ -32,6 +32,9 @@ class ResponseTail:
 
     def usage(self, wire: ChatWire) -> TokenCounts | None:
         """The counts; None where the response has none, or is too long for them to be found."""
+        if not self._size:
+            # The gateway shows no bodies of responses.
+            return None
         documents = list(self._documents())
         if wire is ChatWire.OPENAI:
             counts = [found for one in documents if (found := openai.read_usage(one)) is not None]
