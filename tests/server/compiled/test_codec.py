@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError
 from turnout.v1.routing_pb2 import RouteRequest, RouteResponse
 from turnout_fastpath import Engine, load_policy
 from turnout_server.doors import codec
@@ -123,3 +126,22 @@ def test_a_new_snapshot_has_its_own_names(bundle: Path) -> None:
     for decision in decisions * 2:
         tiers = [candidate.tier for candidate in RouteResponse.FromString(writer.write(decision)).candidates]
         assert tiers == [candidate.tier for candidate in decision.candidates]
+
+
+def places_of_text(message: Descriptor, path: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
+    """Field numbers that lead to each text of a message."""
+    for field in message.fields:
+        if field.type == FieldDescriptor.TYPE_STRING:
+            yield (*path, field.number)
+        elif field.message_type is not None:
+            yield from places_of_text(field.message_type, (*path, field.number))
+
+
+@pytest.mark.parametrize("path", list(places_of_text(RouteRequest.DESCRIPTOR)))
+def test_every_text_of_the_contract_must_be_one(path: tuple[int, ...]) -> None:
+    data = b"\xed\xa0\x80"
+    for number in reversed(path):
+        data = bytes([number << 3 | 2, len(data)]) + data
+    with pytest.raises(DecodeError):
+        RouteRequest.FromString(data)
+    assert read_request(data, 1000) is None

@@ -50,10 +50,12 @@ cdef enum:
     MEDIA_DATA = 1
     MEDIA_URI = 2
     MEDIA_TYPE = 3
+    MEDIA_NAME = 4
 
     CALL_ID = 1
     CALL_NAME = 2
     CALL_ARGUMENTS = 3
+    CALL_SIGNATURE = 4
 
     REQUIREMENTS_FORMAT = 1
     REQUIREMENTS_TOOLS = 2
@@ -316,7 +318,7 @@ cdef bint is_tool_call(slice_t bytes) noexcept nogil:
         if field.number == CALL_ID or field.number == CALL_NAME:
             if not take_text(&field, MAX_ID_BYTES, &ignored):
                 return False
-        elif field.number == CALL_ARGUMENTS:
+        elif field.number == CALL_ARGUMENTS or field.number == CALL_SIGNATURE:
             if not take_text(&field, bytes.size, &ignored):
                 return False
 
@@ -392,6 +394,9 @@ cdef bint parse_media(slice_t bytes, request_t* request) noexcept nogil:
             n_sources += 1
         elif field.number == MEDIA_TYPE:
             if not take_text(&field, MAX_ID_BYTES, &text):
+                return False
+        elif field.number == MEDIA_NAME:
+            if not take_text(&field, bytes.size, &text):
                 return False
 
 
