@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import process_time
 from typing import Any
 
 import orjson
@@ -86,3 +87,13 @@ def test_a_cut_text_is_kept_as_far_as_it_goes() -> None:
     }
     for cut in range(1, len(body) + 1):
         orjson.loads(close_cut(body[:cut]))
+
+
+def test_what_is_closed_costs_a_step_a_byte_however_deep_or_wrong_it_is() -> None:
+    deep = b'{"model":"auto","messages":' + b"[" * 300_000
+    wrong = b'{"model":"auto","messages":[{"role":"user","content":"\x01' + b"a" * 1_000_000
+    began = process_time()
+    assert close_cut(deep) == deep + b"]" * 300_000 + b"}"
+    assert orjson.loads(close_cut(wrong)) == {"model": "auto", "messages": [{"role": "user"}]}
+    # By squares, they would take minutes.
+    assert process_time() - began < 5

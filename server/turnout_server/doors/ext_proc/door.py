@@ -59,9 +59,12 @@ class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             await self._fail(context, self._admission.refusal())
         processor = Processor(self._setting)
         waits = False
+        # A message of the gateway's has no answer yet.
+        owes = False
         self._follow(asyncio.current_task())
         try:
             while (message := await context.read()) is not EOF:
+                owes = True
                 if len(message) > BULKY_BYTES:
                     response = await asyncio.to_thread(processor.process, message)
                 else:
@@ -72,8 +75,9 @@ class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
                     waits = not waits
                     self._waiting += 1 if waits else -1
                 await context.write(response)
+                owes = False
         except (asyncio.CancelledError, grpc.aio.BaseError):
-            if not self._lets_go or processor.awaits_decision:
+            if not self._lets_go or owes or processor.awaits_decision:
                 # The gateway needs no more: the usual end.
                 method.count_ended("CANCELLED")
                 raise
@@ -88,7 +92,8 @@ class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     async def drain(self, patience_s: float) -> None:
         """Waits for the requests that are open, at most `patience_s` seconds; admission must be closed.
 
-        Then those that are decided are let go: their streams end as a success, after which Envoy carries on without.
+        Then those that are decided and answered are let go: their streams end as a success, after which Envoy carries on
+        without.
         """
         if self._streams:
             await asyncio.wait(self._streams, timeout=patience_s)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import re
+from typing import TypeAlias
 
 import orjson
 
 from turnout_server.doors.compiled.json_tokens import tokens
 
 _CLOSERS = {ord("{"): b"}", ord("["): b"]"}
-# A text may be cut within an escape.
-_CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?$")
+# What a cut leaves behind the last whole character: 3 bytes of UTF-8, or half a surrogate pair and a cut escape.
+_MOST_CUT_BYTES = 12
+
+# What is open, innermost first: its closer, and what it is in. Kept in one step however deep it is.
+_Open: TypeAlias = "tuple[bytes, _Open] | None"
 
 
 def replace_texts(body: bytes, spans: list[tuple[int, int]], text: str) -> bytes:
@@ -28,40 +31,46 @@ def close_cut(body: bytes) -> bytes:
 
     A text that is cut is kept as far as it goes, a key, number or word that may go on is not.
     """
-    stack: list[int] = []
+    stack: _Open = None
     # Up to where the document is whole but for closing what is open, and what is open there.
-    safe, safe_stack = 0, b""
+    safe, safe_stack = 0, stack
     last = 0
     for mark, start, end in tokens(body):
         if mark == 0x22:
-            in_object = bool(stack) and stack[-1] == ord("{")
+            in_object = stack is not None and stack[0] == b"}"
             is_value = not in_object or last == ord(":")
             if not end:
                 # Cut within it.
                 if not is_value:
                     break
-                kept = body[start:]
-                while kept and _whole_text(kept) is None:
-                    kept = kept[:-1] if _CUT_ESCAPE.search(kept) is None else _CUT_ESCAPE.sub(b"", kept)
+                kept = _kept_of(body[start:])
                 if kept:
                     return body[:start] + kept + b'"' + _closing(stack)
                 break
             if is_value:
-                safe, safe_stack = end, _closing(stack)
+                safe, safe_stack = end, stack
             last = mark
             continue
         if mark in b"{[":
-            stack.append(mark)
-            safe, safe_stack = end, _closing(stack)
+            stack = _CLOSERS[mark], stack
+            safe, safe_stack = end, stack
         elif mark in b"}]":
-            if stack:
-                stack.pop()
-            safe, safe_stack = end, _closing(stack)
+            if stack is not None:
+                stack = stack[1]
+            safe, safe_stack = end, stack
         elif mark == ord(","):
             # Numbers and words before a comma are whole.
-            safe, safe_stack = start, _closing(stack)
+            safe, safe_stack = start, stack
         last = mark
-    return body[:safe] + safe_stack
+    return body[:safe] + _closing(safe_stack)
+
+
+def _kept_of(cut: bytes) -> bytes:
+    """As much of a cut text as is whole; nothing where more than the cut is wrong with it."""
+    for size in range(len(cut), max(0, len(cut) - _MOST_CUT_BYTES), -1):
+        if _whole_text(cut[:size]) is not None:
+            return cut[:size]
+    return b""
 
 
 def _whole_text(cut: bytes) -> str | None:
@@ -73,5 +82,9 @@ def _whole_text(cut: bytes) -> str | None:
     return text
 
 
-def _closing(stack: list[int]) -> bytes:
-    return b"".join([_CLOSERS[mark] for mark in reversed(stack)])
+def _closing(stack: _Open) -> bytes:
+    closers = []
+    while stack is not None:
+        closer, stack = stack
+        closers.append(closer)
+    return b"".join(closers)
