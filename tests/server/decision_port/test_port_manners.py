@@ -256,6 +256,13 @@ async def test_patience_ends(port_settings: Settings, log: object) -> None:
                 client.flush()
                 client.wait_for(h2.events.StreamReset, stream)
 
+        def half_of_no_grpc(port: int) -> None:
+            with RawClient(port) as client:
+                headers = [pair for pair in headers_of(ROUTE, ("grpc-timeout", "1m")) if pair[0] != "content-type"]
+                client.http.send_headers(1, headers)
+                client.flush()
+                client.wait_for(h2.events.StreamReset, 1)
+
         def deaf_to_pings(port: int) -> None:
             with RawClient(port) as client:
                 # Whatever h2 would answer stays unsent.
@@ -287,7 +294,7 @@ async def test_patience_ends(port_settings: Settings, log: object) -> None:
                 except ConnectionError:
                     pass
 
-        checks = (silent, half_a_request, deaf_to_pings, never_reads)
+        checks = (silent, half_a_request, half_of_no_grpc, deaf_to_pings, never_reads)
         await asyncio.gather(*(asyncio.to_thread(check, running.number) for check in checks))
         assert (await running.stub.Route(RouteRequest(prompt="hello"), timeout=20)).tier
 

@@ -50,8 +50,8 @@ cdef void watch_streams(connection_t* connection) noexcept nogil:
             if stream.watched != thread.told_health and stream.watched != HEALTH_SERVICE_UNKNOWN:
                 tell_health(stream, thread.told_health)
                 answer(stream)
-        if stream.deadline_ns and thread.now_ns > stream.deadline_ns and not stream.is_finished:
-            if stream.is_open and not stream.is_pending:
+        if stream.is_open and stream.deadline_ns and thread.now_ns > stream.deadline_ns and not stream.is_finished:
+            if not stream.is_pending:
                 fail(stream, FAIL_TOO_LATE)
         elif not stream.is_watching and thread.now_ns - stream.last_ns > thread.limits.stall_ns and not (
                 is_stream(stream) and stream.is_open and buffer_size(&stream.out) == 0):
