@@ -258,7 +258,9 @@ async def test_patience_ends(port_settings: Settings, log: object) -> None:
 
         def half_of_no_grpc(port: int) -> None:
             with RawClient(port) as client:
-                headers = [pair for pair in headers_of(ROUTE, ("grpc-timeout", "1m")) if pair[0] != "content-type"]
+                headers = [
+                    pair for pair in headers_of(ROUTE, ("grpc-timeout", "1m")) if pair[0] != "content-type"
+                ]
                 client.http.send_headers(1, headers)
                 client.flush()
                 client.wait_for(h2.events.StreamReset, 1)
