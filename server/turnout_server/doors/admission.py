@@ -21,18 +21,23 @@ class Admission:
         limit: most requests in flight.
         in_flight: requests in flight now.
         is_open: False before the warm-up and once the server drains.
+        surplus: how many of the next requests are refused, since more wait than can be answered in time.
     """
 
     def __init__(self, limit: int, source: random.Random | None = None) -> None:
         self.limit = limit
         self.in_flight = 0
         self.is_open = False
+        self.surplus = 0
         self._idle: asyncio.Event | None = None
         self._random = random.Random() if source is None else source
 
     def admit(self) -> bool:
         """Lets the request of the running task in, until that task is done; False if it must be refused."""
         if self.in_flight >= self.limit or not self.is_open:
+            return False
+        if self.surplus > 0:
+            self.surplus -= 1
             return False
         task = asyncio.current_task()
         if task is None:
@@ -45,7 +50,9 @@ class Admission:
     def refusal(self) -> OverloadedError | NotServingError:
         """Why a request is not let in now, and when to come back."""
         delay = self._random.uniform(*RETRY_AFTER_S)
-        return OverloadedError(self.limit, delay) if self.is_open else NotServingError(delay)
+        if not self.is_open:
+            return NotServingError(delay)
+        return OverloadedError(self.limit, delay, is_late=self.in_flight < self.limit)
 
     async def close(self, patience_s: float) -> None:
         """Lets nothing in any more, and waits for what is in flight, at most `patience_s` seconds."""

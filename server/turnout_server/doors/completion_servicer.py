@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from time import perf_counter, perf_counter_ns
 from typing import Any, TypeAlias
@@ -131,6 +131,11 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             self._unary.path: unary(self._refuser(self._unary)),
             self._stream.path: streaming(self._refuser(self._stream)),
         }
+
+    @property
+    def paths(self) -> Collection[str]:
+        """The methods, each counted by the admission while it is in flight."""
+        return self._handlers.keys()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """The handler of a call, by its method; runs in the call's own task, before its message comes."""

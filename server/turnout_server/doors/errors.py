@@ -66,12 +66,13 @@ class MalformedRequestError(Exception):
 
 
 class OverloadedError(Exception):
-    """The service is at its admission limit."""
+    """The service is at its admission limit; `is_late`: more requests wait than it can answer in time."""
 
-    def __init__(self, limit: int, retry_after_s: float) -> None:
+    def __init__(self, limit: int, retry_after_s: float, *, is_late: bool = False) -> None:
         super().__init__(limit, retry_after_s)
         self.limit = limit
         self.retry_after_s = retry_after_s
+        self.is_late = is_late
 
 
 class NotServingError(Exception):
@@ -164,8 +165,10 @@ def describe_failure(
             message = f"{path or 'the request'}: not the contract's wire form, or text that is not UTF-8"
             reason = ErrorReason.ERROR_REASON_MALFORMED_REQUEST
             return Failure(reason, message, path, {"field": path})
-        case OverloadedError(limit=limit, retry_after_s=delay):
+        case OverloadedError(limit=limit, retry_after_s=delay, is_late=is_late):
             message = f"at the limit of {limit} requests in flight"
+            if is_late:
+                message = "more requests wait than can be answered in time"
             reason = ErrorReason.ERROR_REASON_OVERLOADED
             return Failure(reason, message, metadata={"limit": str(limit)}, retry_after_s=delay)
         case NotServingError(retry_after_s=delay):

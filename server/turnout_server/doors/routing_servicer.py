@@ -6,7 +6,7 @@ No interceptors and no task a call: each would cost more than the decision.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from time import perf_counter
 from typing import Any, NoReturn, TypeAlias
 
@@ -95,6 +95,11 @@ class RoutingDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             self._batch.path: unary(self._refuser(self._batch)),
             self._stream.path: streaming(self._refuser(self._stream)),
         }
+
+    @property
+    def paths(self) -> Collection[str]:
+        """The methods, each counted by the admission while it is in flight."""
+        return self._handlers.keys()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """The handler of a call, by its method; runs in the call's own task, before its message comes."""

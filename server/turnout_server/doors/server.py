@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from turnout_server.completion.completer import Completer
 from turnout_server.doors.admission import Admission
+from turnout_server.doors.backlog import Arrivals, Backlog, count_calls, newest_server_id
 from turnout_server.doors.completion_servicer import SERVICE as COMPLETION_SERVICE
 from turnout_server.doors.completion_servicer import CompletionDoor
 from turnout_server.doors.health import HealthDoor
@@ -20,7 +23,7 @@ from turnout_server.doors.items import ItemDecider, RecordsRoutes
 from turnout_server.doors.routing_servicer import SERVICE, RoutingDoor
 from turnout_server.lifecycle import StartError
 from turnout_server.observability.decision_log import DecisionLog
-from turnout_server.observability.metrics import COMPLETIONS_IN_FLIGHT, IN_FLIGHT, Metrics
+from turnout_server.observability.metrics import COMPLETIONS_IN_FLIGHT, IN_FLIGHT, WAITING, Metrics
 from turnout_server.ports import check_free
 from turnout_server.resilience.clock import SystemClock
 from turnout_server.routing import Router
@@ -80,24 +83,29 @@ class MainPort:
         self._settings = settings
         self._router = router
         self._server = grpc.aio.server(options=_options(settings, shares_port))
+        server_id = newest_server_id()
         log = DecisionLog(settings.log_sample)
         decider = ItemDecider(router, metrics, log, max_text_bytes=settings.max_text_bytes, recorder=recorder)
         door = RoutingDoor(decider, metrics, self.admission, max_batch=settings.max_batch)
-        self._server.add_generic_rpc_handlers((door,))
+        doors: list[RoutingDoor | CompletionDoor] = [door]
         if completer is not None:
-            self._server.add_generic_rpc_handlers(
-                (
-                    CompletionDoor(
-                        router,
-                        completer,
-                        metrics,
-                        self.completions,
-                        SystemClock(),
-                        max_text_bytes=settings.max_text_bytes,
-                    ),
-                )
+            completion_door = CompletionDoor(
+                router,
+                completer,
+                metrics,
+                self.completions,
+                SystemClock(),
+                max_text_bytes=settings.max_text_bytes,
             )
+            doors.append(completion_door)
             metrics.watch(COMPLETIONS_IN_FLIGHT, lambda: ((), self.completions.in_flight))
+        arrivals = Arrivals([path for one in doors for path in one.paths])
+        self._server.add_generic_rpc_handlers((arrivals, *doors))
+        self.backlog = Backlog(
+            arrivals, self.admission, self.completions, partial(count_calls, server_id), time.monotonic
+        )
+        metrics.watch(WAITING, lambda: ((), self.backlog.waiting))
+        self._watching: asyncio.Task[None] | None = None
         self._gateway: ExtProcDoor | None = None
         if ext_proc is not None:
             # Not needed, and not there, where no Envoy asks.
@@ -136,6 +144,7 @@ class MainPort:
             raise StartError(f"cannot listen on {address}: the {cause} cannot be used") from error
         await self.health.hold()
         await self._server.start()
+        self._watching = asyncio.create_task(self.backlog.watch())
         return port
 
     async def open(self) -> None:
@@ -155,12 +164,19 @@ class MainPort:
             # After the admission's, whose first step closes it.
             closing.append(self._gateway.drain(patience_s))
         await asyncio.gather(*closing)
+        self.stop_watching()
         await self._server.stop(FLUSH_S)
 
     async def stop(self) -> None:
         """Stops at once."""
         self.admission.is_open = self.completions.is_open = False
+        self.stop_watching()
         await self._server.stop(None)
+
+    def stop_watching(self) -> None:
+        """Calls that wait are no longer counted."""
+        if self._watching is not None:
+            self._watching.cancel()
 
 
 class _GenericHandlers:

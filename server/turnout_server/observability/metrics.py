@@ -134,6 +134,11 @@ CHALLENGER_INFO = Family(
 IN_FLIGHT = Family(
     "turnout_requests_in_flight", "Requests that are admitted and not yet answered.", is_gauge=True
 )
+WAITING = Family(
+    "turnout_requests_waiting",
+    "Requests that have come and that the main port has not seen yet.",
+    is_gauge=True,
+)
 CONNECTIONS = Family(
     "turnout_decision_port_connections", "Connections that the decision port has open.", is_gauge=True
 )
