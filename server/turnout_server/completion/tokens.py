@@ -30,8 +30,8 @@ class TokenCounts:
     output_reasoning: int = 0
 
     def __post_init__(self) -> None:
-        if min(self._values()) < 0:
-            name, value = next(pair for pair in zip(_PARTS, self._values(), strict=True) if pair[1] < 0)
+        if min(_values(self)) < 0:
+            name, value = next(pair for pair in zip(_PARTS, _values(self), strict=True) if pair[1] < 0)
             raise ValueError(f"{name}: {value}, at least 0 needed")
 
     @property
@@ -50,11 +50,8 @@ class TokenCounts:
         return self.output_text + self.output_reasoning
 
     def __add__(self, other: TokenCounts) -> TokenCounts:
-        return TokenCounts(*map(add, self._values(), other._values()))
-
-    def _values(self) -> tuple[int, ...]:
-        return _values_of(self)
+        return TokenCounts(*map(add, _values(self), _values(other)))
 
 
 _PARTS = tuple(part.name for part in fields(TokenCounts))
-_values_of = attrgetter(*_PARTS)
+_values = attrgetter(*_PARTS)

@@ -230,16 +230,19 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         if remaining_s is not None and remaining_s <= 0:
             raise DeadlineExceededError
         snapshot = self._router.snapshot
+
+        def read() -> Asked:
+            return self._read(message, remaining_s, deadline, mode, restart_on_cut)
+
         # A large message is read in a thread: others shall not wait for it.
-        in_thread = isinstance(received, Bulky)
-
-        def read() -> tuple[Asked, RouteResponse]:
-            return self._read(message, remaining_s, deadline, mode, restart_on_cut, in_thread=in_thread)
-
-        asked, response = await asyncio.to_thread(read) if in_thread else read()
+        asked = await asyncio.to_thread(read) if isinstance(received, Bulky) else read()
         self._router.count(asked.decision)
         log = AttemptLog(lambda: perf_counter_ns() - began_ns)
         run = self._completer.start(asked, snapshot, log)
+        if message.explain:
+            response = write_response(asked.decision, RouteResponse())
+        else:
+            response = RouteResponse.FromString(self._writer.write(asked.decision))
         return _Carried(run, self._completer.strategy_of(run), response)
 
     def _read(
@@ -249,9 +252,7 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         deadline: Deadline,
         mode: StreamMode,
         restart_on_cut: bool,
-        *,
-        in_thread: bool,
-    ) -> tuple[Asked, RouteResponse]:
+    ) -> Asked:
         route = route_request_of(message)
         hurried = remaining_s is not None and self._router.is_short_of_time(message.policy, remaining_s)
         request = read_decision_request(route, rules_only=hurried, max_text_bytes=self._max_text_bytes)
@@ -260,7 +261,7 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         decision = self._router.decide_uncounted(request)
         context, skip = read_gates(message, chat, decision.task or "")
         options = message.gates
-        asked = Asked(
+        return Asked(
             chat=chat,
             decision=decision,
             request=request,
@@ -279,9 +280,6 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             mode=mode,
             restart_on_cut=restart_on_cut,
         )
-        if message.explain or in_thread:
-            return asked, write_response(decision, RouteResponse())
-        return asked, RouteResponse.FromString(self._writer.write(decision))
 
     def _chain_of(self, route: RouteRequest, tier: str) -> list[str]:
         """The deployments of another tier that the engine finds fit; none where it finds none."""

@@ -217,8 +217,9 @@ def _plain_text(choice: object) -> str | None:
         and isinstance(delta := choice.get("delta"), dict)
         and len(delta) == 1
         and isinstance(text := delta.get("content"), str)
+        and text
     ):
-        return text or None
+        return text
     return None
 
 
