@@ -6,6 +6,11 @@ whoever settles takes it from there; what nobody has settled when its span is ov
 the reservations of a worker that died do not last. A process that is killed between two of the steps, nanoseconds
 apart, leaves its reservation standing until the period ends, never the other way round.
 
+A counter is dated: what was settled at that time or later is counted by whoever settles it, what was settled before is
+known from records alone and stands in a word of its own, so that it may be restored any number of times. Whoever dates
+a counter makes its entry first and reads the clock then; whoever settles reads the clock first and looks for the entry
+then. So who finds none has settled before the date, and no settlement is counted twice or never.
+
 A rate is one word too: the time at which it will be as if never used (the theoretical arrival time of the generic
 cell rate algorithm, ITU-T I.371), which is a token bucket without a refill.
 """
@@ -37,14 +42,17 @@ cdef enum:
     RECYCLING_MS = 1000          # a lock held for longer is a dead process's
     GRACE_MS = 3600000           # an entry outlives its use by this, and so whoever still looks at it
     WAIT_MS = 2000
+    STEADY_LOOKS = 1000
 
 cdef uint64_t BUSY = 2
 cdef uint64_t MOST_USED = (<uint64_t> 1 << 54) - 1
 cdef uint64_t MOST_LEASED = (<uint64_t> 1 << 48) - 1
+cdef uint64_t MOST_NS = ~<uint64_t> 0
 MAX_USED = MOST_USED
 
 REFUSED = -1
 FULL = -2
+UNCOUNTED = -3
 
 
 # The day on which the period begins, modulo 1,024 (10 bits), and what is used of it (54 bits).
@@ -56,6 +64,28 @@ cdef inline uint64_t pack_count(uint64_t tag, uint64_t used) noexcept nogil:
 # one, at most a month later. A word that was never written is of none.
 cdef inline int is_current(uint64_t word, uint64_t tag) noexcept nogil:
     return word != 0 and ((word >> 54) - tag & 1023) <= 31
+
+
+cdef inline uint64_t* since_of(state_t* state, const counter_state_t* counter) noexcept nogil:
+    return &state.since_ns[0][0] + (counter - &state.counters[0][0])
+
+
+cdef uint64_t date_counter(state_t* state, const counter_state_t* counter, uint64_t since_ns) noexcept nogil:
+    """Dates a counter that is not dated; returns the date that holds."""
+    cdef uint64_t* since = since_of(state, counter)
+    cdef uint64_t there = atomic_get(since)
+    while there == 0:
+        if atomic_swap_if(since, 0, since_ns):
+            add_dated(state)
+            return since_ns
+        there = atomic_get(since)
+    return there
+
+
+cdef void add_dated(state_t* state) noexcept nogil:
+    cdef uint64_t there = atomic_get(&state.dated)
+    while not atomic_swap_if(&state.dated, there, there + 1):
+        there = atomic_get(&state.dated)
 
 
 cdef counter_state_t* claim_counter(state_t* state, uint64_t key, uint64_t now_ms, uint64_t expires_ms) noexcept nogil:
@@ -95,6 +125,8 @@ cdef counter_state_t* claim_counter(state_t* state, uint64_t key, uint64_t now_m
         if oldest != NULL and atomic_get(&oldest.key) != key:
             atomic_put(&oldest.key, BUSY)
             atomic_put(&oldest.value, 0)
+            atomic_put(&oldest.restored, 0)
+            atomic_put(since_of(state, oldest), 0)
             for i in range(LEASE_BUCKETS):
                 atomic_put(&oldest.leases[i], 0)
             atomic_put(&oldest.expires_ms, expires_ms)
@@ -184,6 +216,29 @@ cdef uint64_t leased(const counter_state_t* counter, uint64_t span, uint64_t beg
     return total
 
 
+cdef inline uint64_t used_of(uint64_t word, uint64_t tag) noexcept nogil:
+    return word & MOST_USED if is_current(word, tag) else 0
+
+
+cdef uint64_t settled(const counter_state_t* counter, uint64_t tag, uint64_t span, uint64_t begins_ms) noexcept nogil:
+    """What was settled and counted of a period; at least that, while others count.
+
+    What is reserved is added to the word before it is to the lease, and taken from the lease before it is from the
+    word, so a moment between the two makes the difference too great, never too small.
+    """
+    cdef uint64_t word = 0
+    cdef uint64_t held = 0
+    cdef int i
+    for i in range(STEADY_LOOKS):
+        word = atomic_get(&counter.value)
+        held = leased(counter, span, begins_ms)
+        if atomic_get(&counter.value) == word and leased(counter, span, begins_ms) == held:
+            break
+        held = 0
+    word = used_of(word, tag)
+    return word - held if word > held else 0
+
+
 cdef class CounterTable:
     cdef StateBlock block
     cdef readonly uint64_t given_back
@@ -191,13 +246,51 @@ cdef class CounterTable:
     def __cinit__(self, StateBlock block not None):
         self.block = block
 
+    @property
+    def dated(self):
+        return atomic_get(&self.block.c.dated)
+
+    def open(self, str name not None, *, uint64_t ends_ms, uint64_t now_ms):
+        cdef bytes encoded = name.encode()
+        cdef counter_state_t* counter = claim_counter(
+            self.block.c, state_key(encoded, len(encoded)), now_ms, ends_ms + GRACE_MS)
+        if counter == NULL:
+            return False
+        atomic_raise(&counter.expires_ms, ends_ms + GRACE_MS)
+        return True
+
+    def date(self, str name not None, uint64_t since_ns):
+        cdef bytes encoded = name.encode()
+        cdef counter_state_t* counter = find_counter(self.block.c, state_key(encoded, len(encoded)))
+        if since_ns == 0:
+            raise StateError("since_ns is 0, at least 1 needed")
+        return 0 if counter == NULL else date_counter(self.block.c, counter, since_ns)
+
+    def since_ns(self, str name not None):
+        cdef bytes encoded = name.encode()
+        cdef counter_state_t* counter = find_counter(self.block.c, state_key(encoded, len(encoded)))
+        return 0 if counter == NULL else atomic_get(since_of(self.block.c, counter))
+
+    def dates(self):
+        cdef set found = set()
+        cdef uint64_t last = 0
+        cdef uint64_t since
+        cdef int i, j
+        for i in range(COUNTER_SETS):
+            for j in range(COUNTER_WAYS):
+                since = atomic_get(&self.block.c.since_ns[i][j])
+                if since and since != last:
+                    found.add(since)
+                    last = since
+        return found
+
     def reserve(self, str name not None, uint64_t amount, uint64_t limit, *, uint64_t begins_ms, uint64_t ends_ms,
-                uint64_t now_ms):
+                uint64_t now_ms, uint64_t since_ns=1):
         cdef bytes encoded = name.encode()
         cdef uint64_t key = state_key(encoded, len(encoded))
         cdef uint64_t tag = begins_ms // DAY_MS & 1023
         cdef uint64_t span = now_ms // LEASE_MS
-        cdef uint64_t word, used
+        cdef uint64_t word, used, restored
         cdef counter_state_t* counter
         if begins_ms % DAY_MS or not begins_ms <= now_ms < ends_ms:
             raise StateError(f"{now_ms} is in no period of whole days from {begins_ms} to {ends_ms}")
@@ -207,6 +300,7 @@ cdef class CounterTable:
             counter = claim_counter(self.block.c, key, now_ms, ends_ms + GRACE_MS)
             if counter == NULL:
                 return FULL, 0, 0
+            date_counter(self.block.c, counter, since_ns)
             atomic_raise(&counter.expires_ms, ends_ms + GRACE_MS)
             self.given_back += end_leases(counter, span, begins_ms, tag)
             while True:
@@ -215,7 +309,8 @@ cdef class CounterTable:
                 if is_current(word, tag):
                     used = word & MOST_USED
                     tag = word >> 54
-                if used + amount > limit:
+                restored = used_of(atomic_get(&counter.restored), tag)
+                if used + restored + amount > limit:
                     return REFUSED, 0, 0
                 if atomic_swap_if(&counter.value, word, pack_count(tag, used + amount)):
                     break
@@ -226,9 +321,10 @@ cdef class CounterTable:
             if not add_lease(counter, span, amount):
                 take_from_count(counter, tag, amount)
                 return REFUSED, 0, 0
-            return <int64_t> (used + amount), tag, span
+            return <int64_t> (used + restored + amount), tag, span
 
-    def settle(self, str name not None, uint64_t reserved, uint64_t actual, uint64_t tag, uint64_t span):
+    def settle(self, str name not None, uint64_t reserved, uint64_t actual, uint64_t tag, uint64_t span,
+               uint64_t settled_ns=MOST_NS):
         cdef bytes encoded = name.encode()
         cdef counter_state_t* counter = find_counter(self.block.c, state_key(encoded, len(encoded)))
         cdef uint64_t word, used
@@ -236,6 +332,8 @@ cdef class CounterTable:
             return 0
         if not take_lease(counter, span, reserved):
             reserved = 0
+        if settled_ns < atomic_get(since_of(self.block.c, counter)):
+            actual = 0
         while True:
             word = atomic_get(&counter.value)
             if word >> 54 != tag:
@@ -243,7 +341,50 @@ cdef class CounterTable:
             used = word & MOST_USED
             used = min((used - reserved if used > reserved else 0) + min(actual, MOST_USED), MOST_USED)
             if atomic_swap_if(&counter.value, word, pack_count(tag, used)):
-                return used
+                return used + used_of(atomic_get(&counter.restored), tag)
+
+    def count(self, str name not None, uint64_t amount, uint64_t settled_ns, *, uint64_t begins_ms, uint64_t ends_ms,
+              uint64_t now_ms, str kin=None, uint64_t since_ns=0):
+        cdef bytes encoded = name.encode()
+        cdef bytes of_kin
+        cdef uint64_t key = state_key(encoded, len(encoded))
+        cdef uint64_t tag = begins_ms // DAY_MS & 1023
+        cdef uint64_t word, used, ahead
+        cdef state_t* state = self.block.c
+        cdef counter_state_t* counter = find_counter(state, key)
+        cdef counter_state_t* other
+        if begins_ms % DAY_MS or not begins_ms < ends_ms:
+            raise StateError(f"{begins_ms} to {ends_ms} is no period of whole days")
+        if counter == NULL and kin is not None:
+            of_kin = kin.encode()
+            other = find_counter(state, state_key(of_kin, len(of_kin)))
+            if other != NULL and atomic_get(since_of(state, other)):
+                since_ns = atomic_get(since_of(state, other))
+        if counter == NULL:
+            if since_ns == 0:
+                return UNCOUNTED
+            counter = claim_counter(state, key, now_ms, ends_ms + GRACE_MS)
+            if counter == NULL:
+                return FULL
+        if since_ns:
+            date_counter(state, counter, since_ns)
+        # Who makes it at this moment dates it later than this settlement.
+        word = atomic_get(since_of(state, counter))
+        if word == 0 or settled_ns < word:
+            return UNCOUNTED
+        atomic_raise(&counter.expires_ms, ends_ms + GRACE_MS)
+        while True:
+            word = atomic_get(&counter.value)
+            used = 0
+            if word:
+                ahead = (word >> 54) - tag & 1023
+                if 0 < ahead <= 31:
+                    return UNCOUNTED
+                if ahead == 0:
+                    used = word & MOST_USED
+            used = min(used + min(amount, MOST_USED), MOST_USED)
+            if atomic_swap_if(&counter.value, word, pack_count(tag, used)):
+                return <int64_t> (used + used_of(atomic_get(&counter.restored), tag))
 
     def used(self, str name not None, *, uint64_t begins_ms, uint64_t now_ms):
         cdef bytes encoded = name.encode()
@@ -253,30 +394,30 @@ cdef class CounterTable:
         if counter == NULL:
             return 0
         self.given_back += end_leases(counter, now_ms // LEASE_MS, begins_ms, tag)
-        word = atomic_get(&counter.value)
-        return word & MOST_USED if is_current(word, tag) else 0
+        return used_of(atomic_get(&counter.value), tag) + used_of(atomic_get(&counter.restored), tag)
 
-    def raise_to(self, str name not None, uint64_t amount, *, uint64_t begins_ms, uint64_t ends_ms, uint64_t now_ms):
+    def restore(self, str name not None, uint64_t before, uint64_t whole, *, uint64_t begins_ms, uint64_t ends_ms,
+                uint64_t now_ms, uint64_t since_ns=1):
         cdef bytes encoded = name.encode()
         cdef uint64_t tag = begins_ms // DAY_MS & 1023
-        cdef uint64_t word, used, least
+        cdef uint64_t word, counted
         cdef counter_state_t* counter
         if begins_ms % DAY_MS or not begins_ms <= now_ms < ends_ms:
             raise StateError(f"{now_ms} is in no period of whole days from {begins_ms} to {ends_ms}")
         counter = claim_counter(self.block.c, state_key(encoded, len(encoded)), now_ms, ends_ms + GRACE_MS)
         if counter == NULL:
             return False
+        date_counter(self.block.c, counter, since_ns)
         atomic_raise(&counter.expires_ms, ends_ms + GRACE_MS)
         self.given_back += end_leases(counter, now_ms // LEASE_MS, begins_ms, tag)
+        counted = settled(counter, tag, now_ms // LEASE_MS, begins_ms)
+        before = min(max(before, whole - counted if whole > counted else 0), MOST_USED)
         while True:
-            word = atomic_get(&counter.value)
-            used = 0
-            least = amount
-            if is_current(word, tag):
-                used = word & MOST_USED
-                tag = word >> 54
-                least += leased(counter, now_ms // LEASE_MS, begins_ms)
-            if used >= least or atomic_swap_if(&counter.value, word, pack_count(tag, min(least, MOST_USED))):
+            word = atomic_get(&counter.restored)
+            # Of the same period, or of the next one, which another process has begun a moment before.
+            if is_current(word, tag) and (word >> 54 != tag or (word & MOST_USED) >= before):
+                return True
+            if atomic_swap_if(&counter.restored, word, pack_count(tag, before)):
                 return True
 
     def take(self, str name not None, uint64_t cost_ns, uint64_t burst_ns, *, uint64_t now_ns, uint64_t now_ms):

@@ -49,7 +49,7 @@ cdef struct counter_state_t:
     uint64_t key                 # hash of the counter's name
     uint64_t value               # see pack_count; of a rate: nanoseconds, when it will be as if never used
     uint64_t expires_ms          # Unix; later than this the entry says nothing and may be taken; 0: being made
-    uint64_t reserved
+    uint64_t restored            # what records say was used before it was counted, packed as `value`
     uint64_t[LEASE_BUCKETS] leases
 
 
@@ -58,13 +58,15 @@ cdef struct state_t:
     uint64_t version
     uint64_t size
     uint64_t boot                # hash of the machine's boot: monotonic times of another one mean nothing
-    uint64_t[4] reserved
+    uint64_t dated               # how many counters were dated so far
+    uint64_t[3] reserved
     deployment_state_t[MAX_DEPLOYMENTS] deployments
     session_state_t[SESSION_SETS][SESSION_WAYS] sessions
     budget_state_t[BUDGET_SETS][BUDGET_WAYS] budgets
     breaker_state_t[MAX_BREAKERS] breakers
     uint64_t[COUNTER_SETS] recycling   # see claim_counter
     counter_state_t[COUNTER_SETS][COUNTER_WAYS] counters
+    uint64_t[COUNTER_SETS][COUNTER_WAYS] since_ns   # of each counter, Unix; 0: not dated yet
 
 
 cdef uint64_t state_key(const char* text, size_t n) noexcept nogil

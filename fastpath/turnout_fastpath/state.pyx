@@ -23,7 +23,7 @@ cdef extern from "atomics.h" nogil:
 
 
 cdef enum:
-    STATE_VERSION = 2
+    STATE_VERSION = 3
 
 cdef uint64_t STATE_MAGIC = 0x4554415453524E54  # "TNRSTATE"
 

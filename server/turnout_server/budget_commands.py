@@ -74,13 +74,14 @@ def budget(
 
 def lines_of(book: BudgetBook, spent: Spent) -> list[BudgetLine]:
     """A line for each limit: of the budgets that the file names, then of the other tenants that have spent."""
+    from turnout_server.quality.store.spent import whole
     from turnout_server.resilience.spend_budget import ScopeKind
 
     others = [scope for scope in sorted(spent) if scope.kind is ScopeKind.TENANT and not book.name_of(scope)]
     lines = []
     for scope in [*book.named, *(others if book.other_tenants is not None else ())]:
         found = book.get(scope)
-        day, month = spent.get(scope, (0, 0))
+        day, month = whole(spent.get(scope, ()))
         if found is not None and found.day_nano_usd is not None:
             lines.append(BudgetLine(scope.kind, scope.name, "day", found.day_nano_usd, day))
         if found is not None and found.month_nano_usd is not None:

@@ -6,6 +6,7 @@ import asyncio
 
 from turnout_server.budget_sharing import BudgetSharing
 from turnout_server.completion.live_limits import LiveLimits
+from turnout_server.completion.stated_limits import BudgetBook
 from turnout_server.observability.logs import describe_cause, get_logger
 from turnout_server.quality.store.place import Place, make_engine
 from turnout_server.quality.store.spent import Spent, read_spent
@@ -37,19 +38,20 @@ class BudgetRecords:
         self._sharing = sharing
 
     def restore_now(self) -> bool:
-        """Restores what is not restored yet, before requests are let in; True if nothing is left to do."""
-        if not self._limits.unrestored:
+        """Restores what is not restored yet, before requests are let in; True if that was done."""
+        if not self._limits.readings_due:
             return True
-        return self._count(self._read())
+        return self._count(self._read(), self._limits.book)
 
     async def restore(self) -> bool:
         """As `restore_now`, with the store read in a thread."""
-        if not self._limits.unrestored:
+        if not self._limits.readings_due:
             return True
-        return self._count(await asyncio.to_thread(self._read))
+        book = self._limits.book
+        return self._count(await asyncio.to_thread(self._read), book)
 
     async def keep(self) -> None:
-        """Tries again what failed, until cancelled."""
+        """Tries again what failed, and reads again what others may have written meanwhile, until cancelled."""
         while True:
             await asyncio.sleep(RETRY_S)
             await self.restore()
@@ -65,11 +67,13 @@ class BudgetRecords:
             if not self._store.flush(PATIENCE_S):
                 get_logger().error("budgets_not_restored", cause="the store is not ready", retry_s=RETRY_S)
                 return None
+            month_ms = month_of(now_ms).begins_ms
+            cuts_ns = self._limits.spending.dates(month_ms)
             engine = make_engine(self._place, read_only=True)
             try:
                 with engine.begin() as connection:
                     return read_spent(
-                        connection, day_ms=day_of(now_ms).begins_ms, month_ms=month_of(now_ms).begins_ms
+                        connection, day_ms=day_of(now_ms).begins_ms, month_ms=month_ms, cuts_ns=cuts_ns
                     )
             finally:
                 engine.dispose()
@@ -83,13 +87,13 @@ class BudgetRecords:
             )
             return None
 
-    def _count(self, spent: Spent | None) -> bool:
+    def _count(self, spent: Spent | None, book: BudgetBook) -> bool:
         if spent is None:
             return False
         # A file is this machine's own; a server's records may be of others, of whom the exchange knows.
-        of_all = self._place is not None and not self._place.is_sqlite
+        of_all = self._sharing is not None and self._place is not None and not self._place.is_sqlite
         if of_all and self._sharing is not None:
             self._sharing.learn(spent)
-        self._limits.restore(spent, of_all_machines=of_all)
+        self._limits.restore(spent, book, of_all_machines=of_all)
         get_logger().info("budgets_restored", scopes=len(spent))
         return True

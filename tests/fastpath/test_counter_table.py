@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from turnout_fastpath import StateBlock, StateError
-from turnout_fastpath.counter_table import FULL, MAX_USED, REFUSED, CounterTable
+from turnout_fastpath.counter_table import FULL, MAX_USED, REFUSED, UNCOUNTED, CounterTable
 
 from tests.fastpath.processes import run_together
 from tests.fastpath.twins.counter_table import Bucket, Counter, Reservation
@@ -23,6 +23,9 @@ SETS, WAYS = 2048, 16
 NAMES = ["a", "b"]
 NAME = st.sampled_from(NAMES)
 AMOUNT = st.integers(0, 20) | st.sampled_from([2**40])
+# Dates and settlements.
+NS = st.integers(1, 6)
+KIN = "kin"
 BURST_NS = 1000
 
 
@@ -44,9 +47,9 @@ class CounterMachine(RuleBasedStateMachine):
     def start(self, day: int, ms: int) -> None:
         block = StateBlock()
         self.tables = itertools.cycle([CounterTable(block), CounterTable(block)])
-        self.twins = {name: Counter() for name in NAMES}
+        self.twins = {name: Counter() for name in [*NAMES, KIN]}
         self.buckets = {name: Bucket(BURST_NS) for name in NAMES}
-        self.open: list[tuple[str, Reservation, int, int]] = []
+        self.open_ones: list[tuple[str, Reservation, int, int]] = []
         self.now_ms = day * DAY_MS + ms
         self.now_ns = 10**6
 
@@ -58,8 +61,44 @@ class CounterMachine(RuleBasedStateMachine):
     def wait(self, ms: int) -> None:
         self.now_ms += ms
 
-    @rule(name=NAME, amount=AMOUNT, limit=st.integers(0, 40) | st.just(2**41))
-    def reserve(self, name: str, amount: int, limit: int) -> None:
+    @rule(name=NAME | st.just(KIN))
+    def open(self, name: str) -> None:
+        assert next(self.tables).open(name, ends_ms=(self.day + 1) * DAY_MS, now_ms=self.now_ms)
+        self.twins[name].since_ns = self.twins[name].since_ns or 0
+
+    @rule(name=NAME | st.just(KIN), since_ns=NS)
+    def date(self, name: str, since_ns: int) -> None:
+        twin = self.twins[name]
+        expected = 0 if twin.since_ns is None else twin.date(since_ns)
+        assert next(self.tables).date(name, since_ns) == expected
+
+    @rule(name=NAME, amount=AMOUNT, settled_ns=NS, days_ago=st.integers(0, 1), since_ns=st.just(0) | NS)
+    def count(self, name: str, amount: int, settled_ns: int, days_ago: int, since_ns: int) -> None:
+        twin, kin, period = self.twins[name], self.twins[KIN], self.day - days_ago
+        if days_ago and self.day % 1024 < 2:
+            # The word of such a day, if nothing is used of it, is that of none.
+            return
+        found = next(self.tables).count(
+            name,
+            amount,
+            settled_ns,
+            begins_ms=period * DAY_MS,
+            ends_ms=(period + 1) * DAY_MS,
+            now_ms=self.now_ms,
+            kin=KIN,
+            since_ns=since_ns,
+        )
+        if twin.since_ns is None:
+            since_ns = kin.since_ns or since_ns
+        if since_ns:
+            twin.date(since_ns)
+        if twin.count(amount, settled_ns, period, self.now_ms):
+            assert found >= amount
+        else:
+            assert found == UNCOUNTED
+
+    @rule(name=NAME, amount=AMOUNT, limit=st.integers(0, 40) | st.just(2**41), since_ns=NS)
+    def reserve(self, name: str, amount: int, limit: int, since_ns: int) -> None:
         used, tag, span = next(self.tables).reserve(
             name,
             amount,
@@ -67,33 +106,39 @@ class CounterMachine(RuleBasedStateMachine):
             begins_ms=self.day * DAY_MS,
             ends_ms=(self.day + 1) * DAY_MS,
             now_ms=self.now_ms,
+            since_ns=since_ns,
         )
+        self.twins[name].date(since_ns)
         expected = self.twins[name].reserve(amount, limit, self.day, self.now_ms)
         if expected is None:
             assert used == REFUSED
         else:
             assert used == self.twins[name].used(self.day, self.now_ms)
-            self.open.append((name, expected, tag, span))
+            self.open_ones.append((name, expected, tag, span))
 
-    @rule(name=NAME, amount=AMOUNT)
-    def raise_to(self, name: str, amount: int) -> None:
+    @rule(name=NAME, before=AMOUNT, whole=AMOUNT, since_ns=NS)
+    def restore(self, name: str, before: int, whole: int, since_ns: int) -> None:
         begins_ms = self.day * DAY_MS
-        table = next(self.tables)
-        # What nobody settled in time is given back first, as every look does.
-        table.used(name, begins_ms=begins_ms, now_ms=self.now_ms)
-        assert table.raise_to(
-            name, amount, begins_ms=begins_ms, ends_ms=begins_ms + DAY_MS, now_ms=self.now_ms
+        assert next(self.tables).restore(
+            name,
+            before,
+            whole,
+            begins_ms=begins_ms,
+            ends_ms=begins_ms + DAY_MS,
+            now_ms=self.now_ms,
+            since_ns=since_ns,
         )
-        self.twins[name].raise_to(amount, self.day, self.now_ms)
+        self.twins[name].date(since_ns)
+        self.twins[name].restore(before, whole, self.day)
 
-    @rule(data=st.data(), actual=AMOUNT)
-    def settle(self, data: st.DataObject, actual: int) -> None:
-        if not self.open:
+    @rule(data=st.data(), actual=AMOUNT, settled_ns=NS)
+    def settle(self, data: st.DataObject, actual: int, settled_ns: int) -> None:
+        if not self.open_ones:
             return
-        at = data.draw(st.integers(0, len(self.open) - 1))
-        name, reservation, tag, span = self.open.pop(at)
-        next(self.tables).settle(name, reservation.amount, actual, tag, span)
-        reservation.actual = actual
+        at = data.draw(st.integers(0, len(self.open_ones) - 1))
+        name, reservation, tag, span = self.open_ones.pop(at)
+        next(self.tables).settle(name, reservation.amount, actual, tag, span, settled_ns)
+        self.twins[name].settle(reservation, actual, settled_ns)
 
     @rule(name=NAME, cost_ns=st.integers(0, BURST_NS), ns=st.integers(0, BURST_NS))
     def take(self, name: str, cost_ns: int, ns: int) -> None:
@@ -119,6 +164,11 @@ class CounterMachine(RuleBasedStateMachine):
         for name, twin in getattr(self, "twins", {}).items():
             used = next(self.tables).used(name, begins_ms=self.day * DAY_MS, now_ms=self.now_ms)
             assert used == twin.used(self.day, self.now_ms)
+            assert next(self.tables).since_ns(name) == (twin.since_ns or 0)
+        if hasattr(self, "twins"):
+            dates = {twin.since_ns for twin in self.twins.values() if twin.since_ns}
+            assert next(self.tables).dates() == dates
+            assert next(self.tables).dated == sum(bool(twin.since_ns) for twin in self.twins.values())
 
 
 TestCounters = CounterMachine.TestCase
@@ -190,7 +240,9 @@ def test_a_full_set_says_so_and_takes_over_what_is_out_of_use_for_an_hour() -> N
         assert reserve(table, name, i + 1, 100)[0] == i + 1
     assert reserve(table, more, 1, 100)[0] == FULL
     assert table.take(more, 1, 1, now_ns=5, now_ms=5) == FULL
-    assert not table.raise_to(more, 1, begins_ms=0, ends_ms=DAY_MS, now_ms=1)
+    assert not table.restore(more, 1, 1, begins_ms=0, ends_ms=DAY_MS, now_ms=1)
+    assert not table.open(more, ends_ms=DAY_MS, now_ms=1)
+    assert table.count(more, 1, 1, begins_ms=0, ends_ms=DAY_MS, now_ms=1, since_ns=1) == FULL
     assert [table.used(name, begins_ms=0, now_ms=1) for name in [*names, more]] == [*range(1, WAYS + 1), 0]
     late_ms = DAY_MS + 3_600_000 + 1
     assert reserve(table, names[0], 90, 100, late_ms)[0] == 90
@@ -200,6 +252,23 @@ def test_a_full_set_says_so_and_takes_over_what_is_out_of_use_for_an_hour() -> N
     assert found == [90, *[0] * (WAYS - 1), 3]
     # Of a counter that was taken over nothing is settled.
     assert table.settle(names[1], 2, 2, 0, 0) == 0
+
+
+def test_restoring_beside_processes_that_count_takes_nothing_of_theirs_for_older(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    table = CounterTable(StateBlock(path))
+    day: dict[str, int] = {"begins_ms": 0, "ends_ms": DAY_MS, "now_ms": 1}
+    with ThreadPoolExecutor(1) as pool:
+        counting = pool.submit(run_together, WORKER, *[[str(path), "1", "settles"]] * 2)
+        while not counting.done():
+            # All that is used now is settled at most.
+            settled = max(0, table.used("t", begins_ms=0, now_ms=1) - 14_000)
+            assert table.restore("t", 0, settled, **day)
+        total = sum(int(printed) for printed in counting.result())
+    assert table.used("t", begins_ms=0, now_ms=1) == 3 * total
+    assert table.restore("t", 5, 3 * total, **day)
+    assert table.restore("t", 2, 3 * total + 1, **day)
+    assert table.used("t", begins_ms=0, now_ms=1) == 3 * total + 5
 
 
 def test_processes_that_bring_the_same_names_at_once_make_each_counter_once(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ BUDGETS_AT = SESSIONS_AT + SESSION_SETS * WAYS * SESSION
 BREAKERS_AT = BUDGETS_AT + BUDGET_SETS * WAYS * BUDGET
 BREAKERS, BREAKER = 1024, 200
 COUNTER_SETS, COUNTER_WAYS, COUNTER = 2048, 16, 64
-SIZE = BREAKERS_AT + BREAKERS * BREAKER + COUNTER_SETS * (8 + COUNTER_WAYS * COUNTER)
+SIZE = BREAKERS_AT + BREAKERS * BREAKER + COUNTER_SETS * (8 + COUNTER_WAYS * (COUNTER + 8))
 BOOT_AT = 24
 NAMES = ["small-us", "mid-eu", "frontier-us", "elsewhere"]
 SESSIONS = ["s1", "s2", "ünï"]
@@ -348,7 +348,7 @@ def test_file_of_another_size_is_refused_and_kept(path: Path, size: int) -> None
 @pytest.mark.parametrize(
     ("field", "said"),
     [
-        (0, "no state block of version 2"),
+        (0, "no state block of version 3"),
         (8, "a state block of version 99, this process has"),
         (16, "no state block"),
     ],
@@ -363,8 +363,8 @@ def test_file_of_another_layout_is_refused(path: Path, field: int, said: str) ->
 
 def test_file_of_an_earlier_layout_is_refused_with_its_version(path: Path) -> None:
     magic = 0x4554415453524E54
-    path.write_bytes(struct.pack("<QQQ", magic, 1, SIZE - 8) + bytes(SIZE - 32))
-    with pytest.raises(StateError, match="is a state block of version 1, this process has version 2; end"):
+    path.write_bytes(struct.pack("<QQQ", magic, 2, SIZE - 8) + bytes(SIZE - 32))
+    with pytest.raises(StateError, match="is a state block of version 2, this process has version 3; end"):
         StateBlock(path)
 
 

@@ -41,33 +41,28 @@ class Allowance:
     def __init__(self, spending: Spending, run: Run) -> None:
         """Reserves nothing yet."""
         asked = run.asked
-        scopes = (Scope(ScopeKind.POLICY, asked.decision.policy), Scope(ScopeKind.TENANT, asked.tenant))
-        self._scopes = [scope for scope in scopes if spending.budgets.get(scope) is not None]
+        self._scopes = (Scope(ScopeKind.POLICY, asked.decision.policy), Scope(ScopeKind.TENANT, asked.tenant))
+        self._is_limited = any(spending.budgets.get(scope) is not None for scope in self._scopes)
         self._spending = spending
         self._run = run
         self._held: list[Reservation] = []
 
-    @property
-    def is_empty(self) -> bool:
-        """True if nothing limits the request."""
-        return not self._scopes
-
     def open(self) -> None:
-        """Reserves what a call of the decided deployment may cost.
+        """Reserves what a call of the decided deployment may cost; nothing where no budget limits the request.
 
         Raises:
             BudgetExhaustedError: that is not left.
         """
-        if self.is_empty:
-            return
-        deployment = self._run.fleet[self._run.asked.decision.deployment]
-        refused = self._reserve(*self.estimate(deployment), requests=1)
+        nano, tokens = 0, 0
+        if self._is_limited:
+            nano, tokens = self.estimate(self._run.fleet[self._run.asked.decision.deployment])
+        refused = self._reserve(nano, tokens, requests=1)
         if refused is not None:
             raise BudgetExhaustedError(refused)
 
     def covers(self, deployment: Deployment) -> Exhausted | None:
         """Sees to it that one more call, of this deployment, is reserved; says why where it may not be."""
-        if not self._held:
+        if not self._held or not self._is_limited:
             return None
         nano, tokens = self.estimate(deployment)
         for attempt in self._run.log.attempts:
@@ -96,19 +91,25 @@ class Allowance:
         return min(nano, MOST_RESERVED_NANO_USD), run.input_tokens + output_tokens
 
     def settle(self) -> None:
-        """Counts what the request cost in the place of what it reserved."""
+        """Counts what the request cost in the place of what it reserved.
+
+        Its attempts say when, as their records will: a budget that is stated later tells by that what it has to add.
+        """
         held, self._held = self._held, []
         if not held:
             return
+        settled_ns = self._spending.now_ns()
+        for attempt in self._run.log.attempts:
+            attempt.settled_ns = settled_ns
         theirs = [one for one in self._run.log.attempts if one.purpose not in NOT_THE_CALLERS]
         nano = sum(one.cost.cost_nano or 0 for one in theirs)
         tokens = sum(one.tokens.input_total + one.tokens.output_total for one in theirs)
         # Each as much as it held, the last what is left or lacking.
         for one in held[:-1]:
             of_nano, of_tokens = min(nano, one.nano_usd), min(tokens, one.tokens)
-            self._spending.settle(one, of_nano, of_tokens)
+            self._spending.settle(one, of_nano, of_tokens, settled_ns)
             nano, tokens = nano - of_nano, tokens - of_tokens
-        self._spending.settle(held[-1], nano, tokens)
+        self._spending.settle(held[-1], nano, tokens, settled_ns)
 
     def _reserve(self, nano_usd: int, tokens: int, *, requests: int) -> Exhausted | None:
         found = self._spending.reserve(self._scopes, nano_usd, tokens, requests=requests)

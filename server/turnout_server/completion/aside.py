@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -40,11 +40,18 @@ class NoAnswer(StrEnum):
 class AsideCaller:
     """Makes such calls. Belongs to one event loop."""
 
-    def __init__(self, dispatcher: Dispatcher, spending: Spending, clock: Clock) -> None:
-        """Calls by `dispatcher`, within the budgets of `spending`."""
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        spending: Spending,
+        clock: Clock,
+        ended: Callable[[Run, Sequence[Attempt]], None] = lambda *_: None,
+    ) -> None:
+        """Calls by `dispatcher`, within the budgets of `spending`; `ended` keeps what a call has cost."""
         self._dispatcher = dispatcher
         self._spending = spending
         self._clock = clock
+        self._ended = ended
 
     async def ask(
         self,
@@ -112,7 +119,12 @@ class AsideCaller:
             found = await self._dispatcher.call(aside, permit, purpose, None, limits.timeout_s)
         finally:
             made += aside.log.attempts
-            self._spending.settle(reservation, aside.log.cost.total.cost_nano, aside.log.tokens_total)
+            settled_ns = self._spending.now_ns()
+            for one in aside.log.attempts:
+                one.settled_ns = settled_ns
+            cost_nano = aside.log.cost.total.cost_nano
+            self._spending.settle(reservation, cost_nano, aside.log.tokens_total, settled_ns)
+            self._ended(aside, aside.log.attempts)
         return found if isinstance(found, Answer) else NoAnswer.UPSTREAM
 
     def _admit(self, aside: Run, names: Sequence[str]) -> Permit | None:

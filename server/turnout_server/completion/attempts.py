@@ -56,6 +56,7 @@ class Attempt:
         rejected_by: the gate that rejected its answer; None: none did.
         tokens: counted or estimated.
         estimated: whether the provider's own count is missing.
+        settled_ns: when budgets counted it, in Unix nanoseconds; 0: they did not.
     """
 
     deployment: Deployment
@@ -73,6 +74,7 @@ class Attempt:
     ended_ns: int = 0
     tokens: TokenCounts = field(default_factory=TokenCounts)
     estimated: bool = False
+    settled_ns: int = 0
     model_version: str = ""
     request_id: str = ""
     finish_reason: FinishReason | None = None

@@ -37,7 +37,7 @@ class Grading:
         """Calls by `dispatcher`, within the budgets of `spending`."""
         self._clock = clock
         self._recorder = recorder
-        caller = AsideCaller(dispatcher, spending, clock)
+        caller = AsideCaller(dispatcher, spending, clock, recorder.record_costs)
         self.judge = Judge(caller, recorder.grading)
         self.lanes = Lanes(recorder.grading.lost)
         self._shadows = Shadows(caller, self.judge, recorder.grading)

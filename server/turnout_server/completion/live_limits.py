@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ from turnout_server.resilience.spend_budget import (
     Elsewhere,
     Exhausted,
     Scope,
+    Settled,
     Spending,
 )
 
@@ -46,7 +47,8 @@ class LiveLimits:
     Attributes:
         spending: of tenants and policies.
         book: whose budget is what, by the policy in force.
-        unrestored: True while the records of what was spent are still to be counted.
+        readings_due: how often the records of what was spent are still to be read. Once, and among several workers
+            again some seconds later: one that does not take the new policy has written its costs by then.
     """
 
     def __init__(
@@ -71,12 +73,12 @@ class LiveLimits:
         """
         document = snapshot.policies.document
         self.book = BudgetBook.of(document)
-        self.spending = Spending(snapshot.state, self.book, clock, elsewhere)
-        self.unrestored = self.book.limits_spend
+        self.spending = Spending(snapshot.state, self.book, clock, elsewhere, self.book.spend_limits())
         self._rates = Rates(CounterTable(snapshot.state), clock)
         self._limits = Limits(limits_of(document, place), self._rates, random)
         self._snapshot = snapshot
         self._place = place
+        self.readings_due = self._readings()
         self._clock = clock
         self._random = random
         self._metrics = metrics
@@ -95,9 +97,9 @@ class LiveLimits:
         book = BudgetBook.of(document)
         if book != self.book:
             self.book = book
-            self.spending.use(book)
+            self.spending.use(book, book.spend_limits())
             # A limit that was not there before has not been counted.
-            self.unrestored = book.limits_spend
+            self.readings_due = self._readings()
 
     def admit(self, run: Run) -> None:
         """Gives a request its way to deployments, with what its first call may cost reserved.
@@ -120,15 +122,24 @@ class LiveLimits:
             self._random,
             tokens=lambda deployment: run.input_tokens + expected_output(run, deployment),
             limits=self._limits,
-            allowance=None if allowance.is_empty else allowance,
+            allowance=allowance,
             refused=self._count,
         )
 
-    def restore(self, spent: Mapping[Scope, tuple[int, int]], *, of_all_machines: bool = False) -> None:
-        """Counts what the records say was spent, of the day and of the month, by scope."""
-        for scope, (day, month) in spent.items():
-            self.spending.restore(scope, day, month, of_all_machines=of_all_machines)
-        self.unrestored = False
+    def restore(
+        self, spent: Mapping[Scope, Sequence[Settled]], book: BudgetBook, *, of_all_machines: bool = False
+    ) -> None:
+        """Counts what the records say was spent, by scope; they were read while `book` was in force."""
+        for scope, records in spent.items():
+            self.spending.restore(scope, records, of_all_machines=of_all_machines)
+        if book is self.book and self.readings_due:
+            self.readings_due -= 1
+
+    def _readings(self) -> int:
+        if not self.book.limits_spend:
+            return 0
+        # At once, and at two of the store's next turns, of which the second is a whole turn away.
+        return 1 if self._place.workers == 1 else 3
 
     def _count(self, why: Refusal | Exhausted) -> None:
         if isinstance(why, Refusal):

@@ -75,10 +75,10 @@ class Recorder:
     def record(self, run: Run, strategy: Strategy, completed: Completed | None) -> None:
         """A request has ended; without `completed`, without a whole answer.
 
-        What it cost is kept before this returns, since no kill may lose it; the rest follows soon.
+        What its attempts to answer have cost is kept before this returns, since no kill may lose it; the rest follows
+        soon. What others have cost was kept as they ended.
         """
-        if self._store is not None:
-            self._store_costs(self._store, run, run.log.made)
+        self.record_costs(run, run.log.attempts)
         self._soon(lambda: self._record_rest(run, strategy, completed))
 
     def _record_rest(self, run: Run, strategy: Strategy, completed: Completed | None) -> None:
@@ -104,12 +104,31 @@ class Recorder:
             self._store_attempts(self._store, run, run.log.made)
 
     def record_asides(self, run: Run, made: Sequence[Attempt]) -> None:
-        """Calls about a request that has been recorded have ended."""
+        """Calls about a request that has been recorded have ended; their costs were kept as each ended."""
         for attempt in made:
             self._count(attempt)
         if self._store is not None:
-            self._store_costs(self._store, run, made)
             self._store_attempts(self._store, run, made)
+
+    def record_costs(self, run: Run, attempts: Sequence[Attempt]) -> None:
+        """Keeps what calls have cost, in the same turn of the loop in which budgets count it."""
+        if self._store is None:
+            return
+        asked, decision = run.asked, run.asked.decision
+        for attempt in attempts:
+            cost = CostRecord(
+                attempt_id=attempt.attempt_id,
+                decision_id=decision.decision_id,
+                at_ms=attempt.begun_ms,
+                policy=decision.policy,
+                tier=attempt.deployment.tier,
+                deployment=attempt.deployment.target.name,
+                tokens=attempt.tokens,
+                cost=attempt.cost,
+                tenant=asked.tenant,
+                settled_ns=attempt.settled_ns,
+            )
+            self._store.record_cost(cost, attempt.price)
 
     def _count_failover(self, served: Attempt, attempts: list[Attempt]) -> None:
         """Served by another deployment of the same tier after a fault."""
@@ -176,22 +195,6 @@ class Recorder:
             http_status=None if error is None else error.http_status,
             native_code="" if error is None else error.native_code,
         )
-
-    def _store_costs(self, store: OutcomeStore, run: Run, attempts: Sequence[Attempt]) -> None:
-        asked, decision = run.asked, run.asked.decision
-        for attempt in attempts:
-            cost = CostRecord(
-                attempt_id=attempt.attempt_id,
-                decision_id=decision.decision_id,
-                at_ms=attempt.begun_ms,
-                policy=decision.policy,
-                tier=attempt.deployment.tier,
-                deployment=attempt.deployment.target.name,
-                tokens=attempt.tokens,
-                cost=attempt.cost,
-                tenant=asked.tenant,
-            )
-            store.record_cost(cost, attempt.price)
 
     def _store_attempts(self, store: OutcomeStore, run: Run, attempts: Sequence[Attempt]) -> None:
         decision = run.asked.decision

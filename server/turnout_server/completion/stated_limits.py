@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,7 +10,14 @@ from turnout_server.completion.attempt import NOT_THE_CALLERS, Purpose
 from turnout_server.completion.cost import parse_usd
 from turnout_server.resilience.limits import Limit, share_of
 from turnout_server.resilience.retry_budget import CONCURRENT, SHARE
-from turnout_server.resilience.spend_budget import Budget, Scope, ScopeKind
+from turnout_server.resilience.spend_budget import (
+    OTHER_TENANTS,
+    Budget,
+    BudgetKind,
+    Scope,
+    ScopeKind,
+    spend_limits,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +75,14 @@ class BudgetBook:
     @property
     def limits_spend(self) -> bool:
         """True if any budget limits dollars."""
-        others = () if self.other_tenants is None else (self.other_tenants,)
-        return any(
-            budget.day_nano_usd is not None or budget.month_nano_usd is not None
-            for budget in (*self.named.values(), *others)
-        )
+        return any(True for _ in self.spend_limits())
+
+    def spend_limits(self) -> Iterator[tuple[Scope, BudgetKind]]:
+        """Every limit of dollars; that of the tenants without a budget of their own is the first."""
+        others = {} if self.other_tenants is None else {OTHER_TENANTS: self.other_tenants}
+        for scope, budget in (others | dict(self.named)).items():
+            for kind, _ in spend_limits(budget):
+                yield scope, kind
 
 
 def purpose_scope(policy: str, purpose: Purpose) -> Scope:

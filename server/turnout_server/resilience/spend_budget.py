@@ -6,6 +6,12 @@ no more than what answers cost beyond their estimates, however many ask at once,
 A worker that dies leaves its reservations; they come back after 15 to 20 minutes (see `CounterTable`). An answer that is
 settled later than that still counts in full.
 
+A budget that is stated anew begins at a cut in time, which all workers share (see `CounterTable`). What is settled at it
+or later is counted by whoever settles it: also by a worker that does not know of the budget yet, and of a request that
+was let in before and holds nothing. What was settled before is summed from the outcome store's records, which carry the
+time of settlement, as often as one likes. So nothing is counted twice, and what is not flushed yet is found by the next
+reading. A scope that was counted once goes on being counted when its budget is taken away, for the day when it is back.
+
 Money is integer nano-dollars. When the table of the state block has no room for another budget, spending is refused
 (closed) and counted; rates are let through (see `rates`).
 """
@@ -13,13 +19,14 @@ Money is integer nano-dollars. When the table of the state block has no room for
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from turnout_fastpath import StateBlock
-from turnout_fastpath.counter_table import FULL, REFUSED, CounterTable
+from turnout_fastpath.counter_table import FULL, REFUSED, UNCOUNTED, CounterTable
 
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.periods import Period, day_of, month_of, unix_ms
@@ -34,6 +41,8 @@ REFUSED_S = 60.0
 MINUTE_S = MINUTE_NS // 10**9
 # Tenants of whom a worker remembers that it told decisions.
 MOST_TOLD = 10_000
+# Budgets of one policy file that other workers count before they have read it; each has its counter from then on.
+MOST_STATED = 4096
 
 
 class ScopeKind(StrEnum):
@@ -43,6 +52,8 @@ class ScopeKind(StrEnum):
     POLICY = "policy"
     PURPOSE = "purpose"
     """Calls of a policy that answer nobody, such as its judge's."""
+    OTHER_TENANTS = "other_tenants"
+    """All that have no budget of their own. Each has a counter; this scope's own only says since when."""
 
 
 class Scope(NamedTuple):
@@ -50,6 +61,9 @@ class Scope(NamedTuple):
 
     kind: ScopeKind
     name: str
+
+
+OTHER_TENANTS = Scope(ScopeKind.OTHER_TENANTS, "")
 
 
 class BudgetKind(StrEnum):
@@ -107,6 +121,20 @@ class Exhausted:
     no_room: bool = False
 
 
+class Settled(NamedTuple):
+    """What records have of a scope, settled before a time and not before the one of the part in front of it.
+
+    Attributes:
+        before_ns: Unix nanoseconds.
+        day_nano_usd: of the day.
+        month_nano_usd: of the month.
+    """
+
+    before_ns: int
+    day_nano_usd: int
+    month_nano_usd: int
+
+
 class BudgetSource(Protocol):
     """Whose budget is what; a mapping will do."""
 
@@ -146,10 +174,19 @@ class _Hold(NamedTuple):
 
 @dataclass(slots=True)
 class Reservation:
-    """What a request holds; settled once, with `Spending.settle`."""
+    """What a request holds; settled once, with `Spending.settle`.
+
+    Attributes:
+        nano_usd: reserved in each of `holds`.
+        tokens: the same, of rates.
+        scopes: whose money it is, with a budget or without.
+        at_ms: when it was reserved: what is settled is of the day and of the month of that time.
+    """
 
     nano_usd: int
     tokens: int
+    scopes: Sequence[Scope]
+    at_ms: int
     holds: list[_Hold] = field(default_factory=list)
     rates: list[tuple[Scope, BudgetKind, int, int]] = field(default_factory=list)
     settled: bool = False
@@ -168,8 +205,17 @@ class Spending:
         budgets: BudgetSource,
         clock: Clock,
         elsewhere: Elsewhere | None = None,
+        stated: Iterable[tuple[Scope, BudgetKind]] = (),
     ) -> None:
-        """Budgets by scope; a scope without one is not counted."""
+        """Budgets by scope; a scope that never had one is not counted.
+
+        Args:
+            state: where the counters are.
+            budgets: by scope.
+            clock: of periods and settlements.
+            elsewhere: what other machines spend; None: there are none.
+            stated: the budgets of dollars that every worker is to count from now on; the first 4,096 of them.
+        """
         self._state = state
         self._budgets = budgets
         self._clock = clock
@@ -177,7 +223,11 @@ class Spending:
         self._rates = Rates(self._table, clock)
         self._elsewhere: Elsewhere = Nowhere() if elsewhere is None else elsewhere
         self._told: set[str] = set()
+        self._latest_ns = 0
+        self._since_ns = 0
+        self._since_of_others: dict[BudgetKind, int] = {}
         self.no_room = 0
+        self._begin(stated)
 
     @property
     def budgets(self) -> BudgetSource:
@@ -189,12 +239,17 @@ class Spending:
         """Requests whose rate was not counted for want of room."""
         return self._rates.unlimited
 
-    def use(self, budgets: BudgetSource) -> None:
+    def use(self, budgets: BudgetSource, stated: Iterable[tuple[Scope, BudgetKind]] = ()) -> None:
         """Holds to other limits from now on; what is spent and reserved stays.
 
         Decisions no longer hear of a tenant's spent budget where there is money left of the new one.
+
+        Args:
+            budgets: by scope.
+            stated: as for a new one; what is counted already stays as it is.
         """
         self._budgets = budgets
+        self._begin(stated)
         told, self._told = self._told, set()
         for name in told:
             scope = Scope(ScopeKind.TENANT, name)
@@ -214,7 +269,7 @@ class Spending:
     def reserve(
         self, scopes: Sequence[Scope], nano_usd: int, tokens: int, *, requests: int = 1
     ) -> Reservation | Exhausted:
-        """Reserves in every budget of the scopes, or in none.
+        """Reserves in every budget of the scopes, or in none; where there is none, it holds nothing.
 
         Args:
             scopes: the request's tenant and policy.
@@ -226,7 +281,7 @@ class Spending:
             raise ValueError(
                 f"nano_usd is {nano_usd} and tokens {tokens}, 0 to {MOST_RESERVED_NANO_USD} and at least 0 needed"
             )
-        reservation = Reservation(nano_usd, tokens)
+        reservation = Reservation(nano_usd, tokens, scopes, unix_ms(self._clock))
         for scope in scopes:
             budget = self._budgets.get(scope)
             if budget is None:
@@ -239,8 +294,21 @@ class Spending:
                 return refused
         return reservation
 
-    def settle(self, reservation: Reservation, nano_usd: int, tokens: int) -> None:
+    def now_ns(self) -> int:
+        """The time to settle at: Unix nanoseconds, never earlier than before."""
+        self._latest_ns = max(self._latest_ns, int(self._clock.unix_s() * 1e9))
+        return self._latest_ns
+
+    def settle(
+        self, reservation: Reservation, nano_usd: int, tokens: int, settled_ns: int | None = None
+    ) -> None:
         """Counts what the request took in the place of what it reserved; 0 and 0 for one that called nothing.
+
+        Args:
+            reservation: not settled yet.
+            nano_usd: what it took.
+            tokens: the same.
+            settled_ns: by `now_ns`, and just now: the time that the records will have; None: it is read here.
 
         Raises:
             ValueError: it has been settled before.
@@ -250,49 +318,64 @@ class Spending:
         if nano_usd < 0 or tokens < 0:
             raise ValueError(f"nano_usd is {nano_usd} and tokens {tokens}, at least 0 needed")
         reservation.settled = True
+        settled_ns = self.now_ns() if settled_ns is None else settled_ns
         for hold in reservation.holds:
             name = counter_name(hold.scope, hold.kind)
-            used = self._table.settle(name, reservation.nano_usd, nano_usd, hold.tag, hold.span)
+            used = self._table.settle(name, reservation.nano_usd, nano_usd, hold.tag, hold.span, settled_ns)
             self._elsewhere.note(name, hold.period, nano_usd)
             if used + self._elsewhere.spent(name, hold.period) >= hold.limit:
                 self._tell_decisions(hold.scope, (hold.period.ends_ms - unix_ms(self._clock)) / 1000)
+        if nano_usd and self._table.dated:
+            self._count_beside(reservation, nano_usd, settled_ns)
         for scope, kind, _, per_minute in reservation.rates:
             if kind is BudgetKind.TOKENS_MINUTE:
                 self._rates.correct(counter_name(scope, kind), reservation.tokens, tokens, per_minute)
 
-    def restore(
-        self, scope: Scope, day_nano_usd: int, month_nano_usd: int, *, of_all_machines: bool = False
-    ) -> None:
-        """Counts at least so much as spent, and what is reserved besides, from the records of what was settled.
+    def dates(self, after_ms: int) -> list[int]:
+        """The times from which on counters count, ascending, in Unix nanoseconds, but for those before a Unix time."""
+        dates = {*self._table.dates(), self._since_ns}
+        return sorted(since_ns for since_ns in dates if since_ns > after_ms * 10**6)
+
+    def restore(self, scope: Scope, records: Sequence[Settled], *, of_all_machines: bool = False) -> None:
+        """Counts as spent what records have from before the budget's beginning.
 
         A state block in memory begins empty, while the day and the month go on; and a budget that a new policy file
-        states was not counted before. Each worker may call it, at any time.
+        states was not counted before. Each worker may call it, at any time and often: the greatest finding holds.
 
         Args:
             scope: whose budget.
-            day_nano_usd: settled of the day.
-            month_nano_usd: settled of the month.
+            records: in the order of their times, which are those of `dates` and one later than all.
             of_all_machines: the records are of other machines too; what is known of them is not counted again.
         """
         budget = self._budgets.get(scope)
         if budget is None:
             return
         now_ms = unix_ms(self._clock)
-        settled = {BudgetKind.SPEND_DAY: day_nano_usd, BudgetKind.SPEND_MONTH: month_nano_usd}
         for kind, limit, period in _spend_limits(budget, now_ms):
-            counter, amount = counter_name(scope, kind), settled[kind]
+            counter = counter_name(scope, kind)
+            amounts = [
+                (part.before_ns, part.day_nano_usd if kind is BudgetKind.SPEND_DAY else part.month_nano_usd)
+                for part in records
+            ]
+            since_ns = 0
+            if self._table.open(counter, ends_ms=period.ends_ms, now_ms=now_ms):
+                since_ns = self._table.date(counter, self._since_of(scope, kind))
+            before = sum(amount for before_ns, amount in amounts if before_ns <= since_ns)
+            whole = sum(amount for _, amount in amounts)
             if of_all_machines:
-                amount = max(0, amount - self._elsewhere.spent(counter, period))
-            found = self._table.raise_to(
+                # What the others spend goes on meanwhile: only what was before the cut is ours and theirs for certain.
+                before = whole = max(0, before - self._elsewhere.spent(counter, period))
+            found = since_ns and self._table.restore(
                 counter,
-                amount,
+                before,
+                whole,
                 begins_ms=period.begins_ms,
                 ends_ms=period.ends_ms,
                 now_ms=now_ms,
             )
             if not found:
                 self.no_room += 1
-            if amount >= limit:
+            if whole >= limit:
                 self._tell_decisions(scope, (period.ends_ms - now_ms) / 1000)
 
     def used_nano_usd(self, scope: Scope) -> tuple[int, int]:
@@ -310,6 +393,69 @@ class Spending:
             used = self._used(name, period, now_ms) + self._elsewhere.spent(name, period)
             found.append((kind, limit, max(0, limit - used)))
         return found
+
+    def _begin(self, stated: Iterable[tuple[Scope, BudgetKind]]) -> None:
+        """Has every worker count these from now on."""
+        now_ms = unix_ms(self._clock)
+        periods = {BudgetKind.SPEND_DAY: day_of(now_ms), BudgetKind.SPEND_MONTH: month_of(now_ms)}
+        # That of all others lasts until the month ends, whoever comes till then.
+        opened = {
+            (scope, kind): counter_name(scope, kind)
+            for scope, kind in islice(stated, MOST_STATED)
+            if self._table.open(
+                counter_name(scope, kind),
+                ends_ms=periods[BudgetKind.SPEND_MONTH if scope == OTHER_TENANTS else kind].ends_ms,
+                now_ms=now_ms,
+            )
+        }
+        # After all are there: see `CounterTable`.
+        self._since_ns = self.now_ns() + 1
+        since_ns = {key: self._table.date(name, self._since_ns) for key, name in opened.items()}
+        self._since_of_others = {kind: at for (scope, kind), at in since_ns.items() if scope == OTHER_TENANTS}
+        # What this worker settles from now on is later than all that it knows of.
+        self._latest_ns = max([self._since_ns, *since_ns.values()])
+
+    def _since_of(self, scope: Scope, kind: BudgetKind) -> int:
+        """The date of a counter that this worker is the first to need."""
+        if scope.kind is ScopeKind.TENANT:
+            return self._since_of_others.get(kind, self._since_ns)
+        return self._since_ns
+
+    def _count_beside(self, reservation: Reservation, nano_usd: int, settled_ns: int) -> None:
+        """Counts a settlement in the budgets in which it holds nothing: they were stated meanwhile, or elsewhere."""
+        held = {(hold.scope, hold.kind) for hold in reservation.holds}
+        now_ms = unix_ms(self._clock)
+        for scope in reservation.scopes:
+            limits = self._limits_of(scope)
+            for kind, period_of in PERIODS.items():
+                if (scope, kind) in held:
+                    continue
+                name, period, limit = (
+                    counter_name(scope, kind),
+                    period_of(reservation.at_ms),
+                    limits.get(kind),
+                )
+                used = self._table.count(
+                    name,
+                    nano_usd,
+                    settled_ns,
+                    begins_ms=period.begins_ms,
+                    ends_ms=period.ends_ms,
+                    now_ms=now_ms,
+                    kin=counter_name(OTHER_TENANTS, kind) if scope.kind is ScopeKind.TENANT else None,
+                    since_ns=0 if limit is None else self._since_of(scope, kind),
+                )
+                if used == FULL:
+                    self.no_room += 1
+                if limit is None or used in (FULL, UNCOUNTED):
+                    continue
+                self._elsewhere.note(name, period, nano_usd)
+                if used + self._elsewhere.spent(name, period) >= limit:
+                    self._tell_decisions(scope, (period.ends_ms - now_ms) / 1000)
+
+    def _limits_of(self, scope: Scope) -> dict[BudgetKind, int]:
+        budget = self._budgets.get(scope)
+        return {} if budget is None else dict(spend_limits(budget))
 
     def _used(self, name: str, period: Period, now_ms: int) -> int:
         return self._table.used(name, begins_ms=period.begins_ms, now_ms=now_ms)
@@ -348,6 +494,7 @@ class Spending:
                     begins_ms=period.begins_ms,
                     ends_ms=period.ends_ms,
                     now_ms=now_ms,
+                    since_ns=self._since_of(scope, kind),
                 )
             if found == FULL:
                 self.no_room += 1
@@ -379,13 +526,20 @@ class Spending:
             self._state.set_budget_spent(scope.name, seconds)
 
 
-def _spend_limits(budget: Budget, now_ms: int) -> list[tuple[BudgetKind, int, Period]]:
-    """The limits of dollars that a budget has, in nano-dollars, and their periods."""
+PERIODS = {BudgetKind.SPEND_DAY: day_of, BudgetKind.SPEND_MONTH: month_of}
+
+
+def spend_limits(budget: Budget) -> list[tuple[BudgetKind, int]]:
+    """The limits of dollars that a budget has, in nano-dollars."""
     limits = (
-        (BudgetKind.SPEND_DAY, budget.day_nano_usd, day_of),
-        (BudgetKind.SPEND_MONTH, budget.month_nano_usd, month_of),
+        (BudgetKind.SPEND_DAY, budget.day_nano_usd),
+        (BudgetKind.SPEND_MONTH, budget.month_nano_usd),
     )
-    return [(kind, limit, period_of(now_ms)) for kind, limit, period_of in limits if limit is not None]
+    return [(kind, limit) for kind, limit in limits if limit is not None]
+
+
+def _spend_limits(budget: Budget, now_ms: int) -> list[tuple[BudgetKind, int, Period]]:
+    return [(kind, limit, PERIODS[kind](now_ms)) for kind, limit in spend_limits(budget)]
 
 
 def counter_name(scope: Scope, kind: BudgetKind) -> str:

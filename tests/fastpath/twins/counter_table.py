@@ -26,26 +26,50 @@ class Reservation:
 
 @dataclass
 class Counter:
-    """Every reservation ever made."""
+    """Every reservation ever made, and what records said of each period.
+
+    `since_ns` is None for one that was not made yet, 0 for one that is not dated; `turned` the last period that counts.
+    """
 
     reservations: list[Reservation] = field(default_factory=list)
+    restored: dict[int, int] = field(default_factory=dict)
+    since_ns: int | None = None
+    turned: int = -1
+
+    def date(self, since_ns: int) -> int:
+        """Makes it, if need be; the first date holds."""
+        self.since_ns = self.since_ns or since_ns
+        return self.since_ns
 
     def used(self, period: int, now_ms: int) -> int:
-        """What is used or reserved of a period."""
-        return sum(r.weight(now_ms) for r in self.reservations if r.period == period)
+        """What is used or reserved of a period, or was before."""
+        kept = sum(r.weight(now_ms) for r in self.reservations if r.period == period)
+        return kept + self.restored.get(period, 0)
 
     def reserve(self, amount: int, limit: int, period: int, now_ms: int) -> Reservation | None:
         """A reservation, if it fits."""
         if self.used(period, now_ms) + amount > limit:
             return None
         self.reservations.append(Reservation(amount, period, now_ms))
+        self.turned = max(self.turned, period)
         return self.reservations[-1]
 
-    def raise_to(self, amount: int, period: int, now_ms: int) -> None:
-        """What is missing of what is settled, as one more that is."""
-        missing = amount - sum(r.actual or 0 for r in self.reservations if r.period == period)
-        if missing > 0:
-            self.reservations.append(Reservation(missing, period, now_ms, actual=missing))
+    def settle(self, reservation: Reservation, actual: int, settled_ns: int) -> None:
+        """Counts, unless records will tell."""
+        reservation.actual = actual if settled_ns >= (self.since_ns or 0) else 0
+
+    def count(self, amount: int, settled_ns: int, period: int, now_ms: int) -> bool:
+        """As one that is reserved and settled at once, if it is dated and its period is not over."""
+        if not self.since_ns or settled_ns < self.since_ns or period < self.turned:
+            return False
+        self.reservations.append(Reservation(amount, period, now_ms, actual=amount))
+        self.turned = period
+        return True
+
+    def restore(self, before: int, whole: int, period: int) -> None:
+        """What was settled before, or else what is missing of the whole."""
+        counted = sum(r.actual or 0 for r in self.reservations if r.period == period)
+        self.restored[period] = max(self.restored.get(period, 0), before, whole - counted)
 
 
 @dataclass

@@ -21,6 +21,7 @@ from turnout_server.resilience.spend_budget import (
     Reservation,
     Scope,
     ScopeKind,
+    Settled,
     Spending,
 )
 
@@ -200,20 +201,25 @@ def test_an_answer_settled_on_the_next_day_is_the_days_before() -> None:
     assert spending.used_nano_usd(ACME)[0] == 60
 
 
+def earlier(day: int, month: int, since: int = 0) -> list[Settled]:
+    """Records of the day and of the month from before any budget, and so much from later."""
+    return [Settled(1, day, month), Settled(2**63 - 1, since, since)]
+
+
 def test_what_an_earlier_run_spent_is_restored_once_by_all_workers(tmp_path: Path) -> None:
     state, clock = StateBlock(tmp_path / "state"), FakeClock()
     budgets = {ACME: Budget(day_nano_usd=50, month_nano_usd=100), DEFAULT: Budget(month_nano_usd=100)}
     workers = [Spending(state, budgets, clock) for _ in range(3)]
     for worker in workers:
-        worker.restore(ACME, 30, 90)
-        worker.restore(DEFAULT, 95, 95)
-        worker.restore(Scope(ScopeKind.TENANT, "globex"), 1, 1)
+        worker.restore(ACME, earlier(30, 90))
+        worker.restore(DEFAULT, earlier(95, 95))
+        worker.restore(Scope(ScopeKind.TENANT, "globex"), earlier(1, 1))
     assert [workers[0].used_nano_usd(scope) for scope in (ACME, DEFAULT)] == [(30, 90), (0, 95)]
     assert isinstance(workers[1].reserve([ACME], 11, 0), Exhausted)
     assert isinstance(workers[1].reserve([ACME], 10, 0), Reservation)
     engine = Engine.load(write_synthetic(tmp_path / "bundle"), document(), state=tmp_path / "state")
     state.set_budget_spent("acme", 0)
-    workers[2].restore(ACME, 50, 50)
+    workers[2].restore(ACME, earlier(50, 50))
     assert engine.route("hello", tenant="acme").live_state.budget_spent
 
 
@@ -224,13 +230,13 @@ def test_what_is_restored_stands_beside_what_is_reserved() -> None:
     held = spending.reserve([ACME], 30, 0)
     assert isinstance(held, Reservation)
     for _ in range(2):
-        spending.restore(ACME, 50, 50)
+        spending.restore(ACME, earlier(50, 50))
         assert spending.used_nano_usd(ACME)[0] == 80
     assert isinstance(spending.reserve([ACME], 21, 0), Exhausted)
     spending.settle(held, 10, 0)
     assert spending.used_nano_usd(ACME)[0] == 60
     # The records know of it by now.
-    spending.restore(ACME, 60, 60)
+    spending.restore(ACME, earlier(50, 50, since=10))
     assert spending.used_nano_usd(ACME)[0] == 60
 
 
@@ -246,7 +252,7 @@ class Known:
 
 def test_records_of_all_machines_are_not_counted_twice() -> None:
     spending = Spending(StateBlock(), {ACME: Budget(day_nano_usd=100)}, FakeClock(), Known())
-    spending.restore(ACME, 70, 70, of_all_machines=True)
+    spending.restore(ACME, earlier(70, 70), of_all_machines=True)
     assert spending.used_nano_usd(ACME)[0] == 30
     assert spending.left(ACME, Budget(day_nano_usd=100)) == [(BudgetKind.SPEND_DAY, 100, 30)]
     refused = spending.reserve([ACME], 31, 0)

@@ -46,7 +46,18 @@ def _tell_which_inputs(connection: Connection) -> None:
         )
 
 
-STEPS: Sequence[Callable[[Connection], None]] = (_create_tables, _tell_who_judged, _tell_which_inputs)
+def _tell_when_settled(connection: Connection) -> None:
+    """Costs say when budgets counted them; what is there already was before every budget of now."""
+    if "settled_ns" not in {column["name"] for column in inspect(connection).get_columns("costs")}:
+        connection.execute(text("ALTER TABLE costs ADD COLUMN settled_ns BIGINT NOT NULL DEFAULT 0"))
+
+
+STEPS: Sequence[Callable[[Connection], None]] = (
+    _create_tables,
+    _tell_who_judged,
+    _tell_which_inputs,
+    _tell_when_settled,
+)
 
 
 def version_of(connection: Connection) -> int:

@@ -108,6 +108,7 @@ class CostRecord:
         tokens: what was counted or estimated.
         cost: the cost computed of them.
         processing: how the provider was asked to work.
+        settled_ns: when budgets counted it, in nanoseconds since 1970; 0: they did not, and learn of it from here.
     """
 
     attempt_id: str
@@ -120,6 +121,7 @@ class CostRecord:
     cost: AttemptCost
     tenant: str = ""
     processing: Processing = Processing.STANDARD
+    settled_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

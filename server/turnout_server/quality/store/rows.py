@@ -96,6 +96,7 @@ def cost_row(record: CostRecord) -> Row:
         "complete": cost.complete,
         "estimated": cost.estimated,
         "price_version": cost.price_version,
+        "settled_ns": _whole(record.settled_ns),
     }
 
 

@@ -111,6 +111,8 @@ COSTS = Table(
     Column("complete", Boolean, nullable=False),
     Column("estimated", Boolean, nullable=False),
     Column("price_version", _NAME),
+    # Nanoseconds, of a budget's beginning; 0: no budget counted it when it ended.
+    Column("settled_ns", BigInteger, nullable=False, server_default="0"),
     Index("ix_costs_tenant_at", "tenant", "at_ms"),
 )
 

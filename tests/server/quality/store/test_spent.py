@@ -7,7 +7,7 @@ from collections.abc import Callable
 from turnout_server.completion.attempt import Purpose
 from turnout_server.completion.tokens import TokenCounts
 from turnout_server.quality.store.place import Place, make_engine
-from turnout_server.quality.store.spent import read_spent
+from turnout_server.quality.store.spent import read_spent, whole
 from turnout_server.quality.store.store import OutcomeStore
 from turnout_server.resilience.periods import day_of, month_of
 from turnout_server.resilience.spend_budget import Scope, ScopeKind
@@ -44,7 +44,8 @@ def test_sums_are_of_the_day_and_the_month(place: Place, open_store: Callable[..
         found = read_spent(connection, day_ms=DAY_MS, month_ms=MONTH_MS)
         nothing = read_spent(connection, day_ms=NOON_MS + 1, month_ms=NOON_MS + 1)
     engine.dispose()
-    assert {scope: (day / EACH, month / EACH) for scope, (day, month) in found.items()} == {
+    sums = {scope: whole(parts) for scope, parts in found.items()}
+    assert {scope: (day / EACH, month / EACH) for scope, (day, month) in sums.items()} == {
         Scope(ScopeKind.TENANT, "acme"): (2, 4),
         Scope(ScopeKind.TENANT, ""): (1, 1),
         Scope(ScopeKind.POLICY, "default"): (2, 4),
