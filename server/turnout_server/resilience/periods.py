@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from turnout_server.resilience.clock import Clock
@@ -23,8 +24,12 @@ def day_of(unix_ms: int) -> Period:
 
 def month_of(unix_ms: int) -> Period:
     """The UTC month of a time."""
-    day = datetime.fromtimestamp(unix_ms // 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    first = day.replace(day=1)
+    return _month_of_day(unix_ms // 86_400_000)
+
+
+@lru_cache(maxsize=8)
+def _month_of_day(day: int) -> Period:
+    first = datetime.fromtimestamp(day * 86_400, UTC).replace(day=1)
     following = (first + timedelta(days=32)).replace(day=1)
     return Period(int(first.timestamp()) * 1000, int(following.timestamp()) * 1000)
 

@@ -224,8 +224,8 @@ class Spending:
         self._elsewhere: Elsewhere = Nowhere() if elsewhere is None else elsewhere
         self._told: set[str] = set()
         self._latest_ns = 0
+        # From then on this worker counts what it holds to now; the date of a counter that it is the first to need.
         self._since_ns = 0
-        self._since_of_others: dict[BudgetKind, int] = {}
         self.no_room = 0
         self._begin(stated)
 
@@ -359,7 +359,7 @@ class Spending:
             ]
             since_ns = 0
             if self._table.open(counter, ends_ms=period.ends_ms, now_ms=now_ms):
-                since_ns = self._table.date(counter, self._since_of(scope, kind))
+                since_ns = self._table.date(counter, self._since_ns)
             before = sum(amount for before_ns, amount in amounts if before_ns <= since_ns)
             whole = sum(amount for _, amount in amounts)
             if of_all_machines:
@@ -397,44 +397,33 @@ class Spending:
     def _begin(self, stated: Iterable[tuple[Scope, BudgetKind]]) -> None:
         """Has every worker count these from now on."""
         now_ms = unix_ms(self._clock)
-        periods = {BudgetKind.SPEND_DAY: day_of(now_ms), BudgetKind.SPEND_MONTH: month_of(now_ms)}
+        periods = {kind: period_of(now_ms) for kind, period_of in PERIODS.items()}
         # That of all others lasts until the month ends, whoever comes till then.
-        opened = {
-            (scope, kind): counter_name(scope, kind)
+        opened = [
+            name
             for scope, kind in islice(stated, MOST_STATED)
             if self._table.open(
-                counter_name(scope, kind),
+                name := counter_name(scope, kind),
                 ends_ms=periods[BudgetKind.SPEND_MONTH if scope == OTHER_TENANTS else kind].ends_ms,
                 now_ms=now_ms,
             )
-        }
+        ]
         # After all are there: see `CounterTable`.
         self._since_ns = self.now_ns() + 1
-        since_ns = {key: self._table.date(name, self._since_ns) for key, name in opened.items()}
-        self._since_of_others = {kind: at for (scope, kind), at in since_ns.items() if scope == OTHER_TENANTS}
-        # What this worker settles from now on is later than all that it knows of.
-        self._latest_ns = max([self._since_ns, *since_ns.values()])
-
-    def _since_of(self, scope: Scope, kind: BudgetKind) -> int:
-        """The date of a counter that this worker is the first to need."""
-        if scope.kind is ScopeKind.TENANT:
-            return self._since_of_others.get(kind, self._since_ns)
-        return self._since_ns
+        # What this worker settles from now on is later than all of them.
+        self._latest_ns = max([self._since_ns, *(self._table.date(name, self._since_ns) for name in opened)])
 
     def _count_beside(self, reservation: Reservation, nano_usd: int, settled_ns: int) -> None:
         """Counts a settlement in the budgets in which it holds nothing: they were stated meanwhile, or elsewhere."""
         held = {(hold.scope, hold.kind) for hold in reservation.holds}
+        periods = [(kind, period_of(reservation.at_ms)) for kind, period_of in PERIODS.items()]
         now_ms = unix_ms(self._clock)
         for scope in reservation.scopes:
             limits = self._limits_of(scope)
-            for kind, period_of in PERIODS.items():
+            for kind, period in periods:
                 if (scope, kind) in held:
                     continue
-                name, period, limit = (
-                    counter_name(scope, kind),
-                    period_of(reservation.at_ms),
-                    limits.get(kind),
-                )
+                name, limit = counter_name(scope, kind), limits.get(kind)
                 used = self._table.count(
                     name,
                     nano_usd,
@@ -443,7 +432,7 @@ class Spending:
                     ends_ms=period.ends_ms,
                     now_ms=now_ms,
                     kin=counter_name(OTHER_TENANTS, kind) if scope.kind is ScopeKind.TENANT else None,
-                    since_ns=0 if limit is None else self._since_of(scope, kind),
+                    since_ns=0 if limit is None else self._since_ns,
                 )
                 if used == FULL:
                     self.no_room += 1
@@ -494,7 +483,7 @@ class Spending:
                     begins_ms=period.begins_ms,
                     ends_ms=period.ends_ms,
                     now_ms=now_ms,
-                    since_ns=self._since_of(scope, kind),
+                    since_ns=self._since_ns,
                 )
             if found == FULL:
                 self.no_room += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -246,16 +247,38 @@ async def test_a_failed_call_gives_its_tokens_back_to_the_account(
         assert [one.deployment for one in outcome.response.attempts] == [Fault.OVERLOADED, "ordinary.small"]
 
 
-async def load(wall: Wall, stop: asyncio.Event, found: list[Outcome]) -> None:
-    while not stop.is_set():
-        found.append(await wall.ask(ask_as()))
+class Load:
+    """Callers who ask on and on, and what they got."""
+
+    def __init__(self, wall: Wall, tenants: Sequence[str] = ("acme",) * 4) -> None:
+        self._wall = wall
+        self._stop = False
+        self.found: dict[str, list[Outcome]] = {tenant: [] for tenant in tenants}
+        self._callers = [asyncio.create_task(self._ask(tenant)) for tenant in tenants]
+
+    async def _ask(self, tenant: str) -> None:
+        while not self._stop:
+            self.found[tenant].append(await self._wall.ask(ask_as(tenant)))
+
+    async def go_on(self, calls: int = 8) -> None:
+        """Lets so many more calls end."""
+        seen = sum(map(len, self.found.values()))
+        while sum(map(len, self.found.values())) < seen + calls:
+            await asyncio.sleep(0.002)
+
+    async def end(self) -> dict[str, int]:
+        """Waits for the last answers; nano-dollars by tenant."""
+        self._stop = True
+        await asyncio.gather(*self._callers)
+        assert all(one.whole for outcomes in self.found.values() for one in outcomes)
+        return {tenant: cost_of(outcomes) for tenant, outcomes in self.found.items()}
 
 
-async def reload(wall: Wall, path: Path, sections: dict[str, Any]) -> None:
+async def reload(wall: Wall, path: Path, sections: dict[str, Any], service: int = 0) -> None:
     document = json.loads(path.read_text())
     document.pop("budgets", None)
     path.write_text(json.dumps(document | sections))
-    assert await wall.service.reloader.reload() is ReloadResult.ACCEPTED
+    assert await wall.services[service].reloader.reload() is ReloadResult.ACCEPTED
 
 
 @pytest.mark.parametrize("first", [a_day(10**9), {}], ids=["changed", "new"])
@@ -265,26 +288,12 @@ async def test_a_budget_changes_under_load_and_what_is_spent_stays(
     store = str(tmp_path / "outcomes.db")
     path = tmp_path / "wall.yaml"
     async with walled(tmp_path, bundle, ["ordinary.small"], sections=first, store=store) as wall:
-        before: list[Outcome] = []
-        stop = asyncio.Event()
-        loads = [asyncio.create_task(load(wall, stop, before)) for _ in range(4)]
-        while len(before) < 8:
-            await asyncio.sleep(0.01)
-        already = len(before)
+        load = Load(wall)
+        await load.go_on()
         await reload(wall, path, a_day(2 * 10**9, requests_per_minute=10**6))
-        seen = len(before)
-        while len(before) < seen + 8:
-            await asyncio.sleep(0.01)
-        stop.set()
-        await asyncio.gather(*loads)
-        assert all(one.whole for one in before)
-        spent = cost_of(before)
-        if first:
-            assert used(wall)[0] == spent
-        else:
-            # The calls that were under way when the budget came held nothing of it, and those that ended while the
-            # records were read may stand in neither.
-            assert spent - (4 + seen - already) * estimate() <= used(wall)[0] <= spent
+        await load.go_on()
+        spent = (await load.end())["acme"]
+        assert used(wall)[0] == spent
         # Less than is spent: nothing more.
         await reload(wall, path, a_day(spent // 2))
         refused = await wall.ask(ask_as())
@@ -294,6 +303,54 @@ async def test_a_budget_changes_under_load_and_what_is_spent_stays(
         await reload(wall, path, a_day(10**9))
         assert not await budget_is_spent(wall)
         assert (await wall.ask(ask_as())).whole
+
+
+async def test_a_budget_that_goes_and_comes_again_under_load_knows_what_was_spent_without_it(
+    tmp_path: Path, bundle: Path, log: object
+) -> None:
+    store = str(tmp_path / "outcomes.db")
+    path = tmp_path / "wall.yaml"
+    async with walled(tmp_path, bundle, ["ordinary.small"], store=store) as wall:
+        load = Load(wall)
+        for sections in (a_day(10**9), {}, a_day(10**9), {"budgets": {"other_tenants": {"month_usd": 1}}}):
+            await load.go_on()
+            await reload(wall, path, sections)
+        await load.go_on()
+        spent = (await load.end())["acme"]
+        # Now one of the others, it is still counted of the day.
+        assert used(wall) == (spent, spent)
+
+
+# Of named tenants and of the others, of both periods; each is stated for the first time.
+MANY = {
+    "budgets": {
+        "tenants": {"acme": {"day_usd": 1, "month_usd": 1}},
+        "other_tenants": {"month_usd": 1},
+        "policies": {"default": {"day_usd": 1}},
+    }
+}
+
+
+async def test_two_workers_take_up_new_budgets_one_after_the_other_and_count_to_the_unit(
+    tmp_path: Path, bundle: Path, log: object
+) -> None:
+    """With a state and a store in common; the second reads the file when the first has long held to it."""
+    store = str(tmp_path / "outcomes.db")
+    path = tmp_path / "wall.yaml"
+    async with walled(
+        tmp_path, bundle, ["ordinary.small"], store=store, workers=2, state=tmp_path / "state"
+    ) as wall:
+        load = Load(wall, ["acme", "globex", "initech"])
+        await load.go_on(20)
+        await reload(wall, path, MANY)
+        await load.go_on(20)
+        assert await wall.services[1].reloader.reload() is ReloadResult.ACCEPTED
+        await load.go_on(20)
+        spent = await load.end()
+        assert used(wall) == (spent["acme"], spent["acme"])
+        for tenant in ("globex", "initech"):
+            assert used(wall, Scope(ScopeKind.TENANT, tenant))[1] == spent[tenant]
+        assert used(wall, Scope(ScopeKind.POLICY, "default"))[0] == sum(spent.values())
 
 
 async def budget_is_spent(wall: Wall) -> bool:
@@ -347,6 +404,22 @@ async def test_a_restart_remembers_what_was_spent(tmp_path: Path, bundle: Path, 
             assert any(one.whole for one in outcomes) == (run == 0)
             if run:
                 assert await budget_is_spent(wall)
+
+
+async def test_a_state_that_stays_is_not_counted_twice_and_learns_what_was_spent_without_it(
+    tmp_path: Path, bundle: Path, log: object
+) -> None:
+    store = str(tmp_path / "outcomes.db")
+    spent = 0
+    for state in ("state", "state", None, "state", "state"):
+        knobs = {} if state is None else {"state": tmp_path / state}
+        async with walled(
+            tmp_path, bundle, ["ordinary.small"], sections=a_day(10**9), store=store, **knobs
+        ) as wall:
+            assert used(wall) == (spent, 0)
+            spent += cost_of([await wall.ask(ask_as()) for _ in range(3)])
+            assert used(wall) == (spent, 0)
+    assert spent > 0
 
 
 async def test_without_a_store_a_restart_says_that_it_forgets(tmp_path: Path, bundle: Path, log: Any) -> None:

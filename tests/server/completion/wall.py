@@ -98,6 +98,7 @@ class Wall:
         self, upstream: FaultServer, services: Sequence[Service], channels: Sequence[grpc.aio.Channel]
     ) -> None:
         self.upstream = upstream
+        self.services = services
         self.service = services[0]
         self._stubs: list[Any] = [completion_pb2_grpc.CompletionServiceStub(channel) for channel in channels]
         self._turn = itertools.cycle(self._stubs)

@@ -103,6 +103,9 @@ def read_journal(records: Iterable[bytes]) -> tuple[list[Row], list[Row], list[b
             found[row.pop("t")].append(row)
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             strange.append(record)
+    for row in found[COST]:
+        # A journal that an earlier version left does not say.
+        row.setdefault(COSTS.c.settled_ns.name, 0)
     return found[COST], found[PRICE], strange
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 
+import orjson
 import pytest
 from sqlalchemy import Connection, inspect, text
 from turnout_server.quality.store import schema
+from turnout_server.quality.store.batches import write_left_over
 from turnout_server.quality.store.migrations import STEPS, StoreVersionError, migrate, version_of
 from turnout_server.quality.store.place import Place, make_engine
+from turnout_server.quality.store.rows import cost_row
+
+from tests.server.quality.store.examples import cost
 
 
 def test_an_empty_database_gets_every_table_once(place: Place) -> None:
@@ -121,6 +126,26 @@ def test_decisions_of_the_second_version_are_kept_and_read(place: Place) -> None
         assert migrate(connection) == 2
         [row] = connection.execute(schema.DECISIONS.select()).mappings()
         assert (row["decision_id"], row["inputs_revision"], row["features"]) == ("d1", "", None)
+    engine.dispose()
+
+
+def test_costs_of_the_third_version_are_from_before_every_budget(place: Place) -> None:
+    row = cost_row(cost("a1", "d1"))
+    assert row.pop("settled_ns") == 0
+    engine = make_engine(place)
+    with engine.begin() as connection:
+        migrate(connection, STEPS[:3])
+        connection.execute(text("ALTER TABLE costs DROP COLUMN settled_ns"))
+        names = ", ".join(row)
+        values = ", ".join(f":{name}" for name in row)
+        connection.execute(text(f"INSERT INTO costs ({names}) VALUES ({values})"), row)
+    with engine.begin() as connection:
+        assert migrate(connection) == 3
+        left = orjson.dumps({"t": "cost", **row, "attempt_id": "a2"})
+        new = orjson.dumps({"t": "cost", **cost_row(cost("a3", "d1", settled_ns=7))})
+        assert write_left_over(connection, [left, new]) == (2, [])
+        found = {one.attempt_id: one.settled_ns for one in connection.execute(schema.COSTS.select())}
+    assert found == {"a1": 0, "a2": 0, "a3": 7}
     engine.dispose()
 
 

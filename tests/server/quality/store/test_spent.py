@@ -7,10 +7,10 @@ from collections.abc import Callable
 from turnout_server.completion.attempt import Purpose
 from turnout_server.completion.tokens import TokenCounts
 from turnout_server.quality.store.place import Place, make_engine
-from turnout_server.quality.store.spent import read_spent, whole
+from turnout_server.quality.store.spent import EVER_NS, read_spent, whole
 from turnout_server.quality.store.store import OutcomeStore
 from turnout_server.resilience.periods import day_of, month_of
-from turnout_server.resilience.spend_budget import Scope, ScopeKind
+from turnout_server.resilience.spend_budget import Scope, ScopeKind, Settled
 
 from tests.server.quality.store.examples import NOON_MS, PRICE, cost
 
@@ -54,3 +54,30 @@ def test_sums_are_of_the_day_and_the_month(place: Place, open_store: Callable[..
         Scope(ScopeKind.PURPOSE, "default shadow"): (0, 1),
     }
     assert nothing == {}
+
+
+def test_sums_are_apart_by_the_time_of_settlement(
+    place: Place, open_store: Callable[..., OutcomeStore]
+) -> None:
+    store = open_store(place)
+    noon_ns = NOON_MS * 10**6
+    for i, settled_ns in enumerate([0, noon_ns - 1, noon_ns, noon_ns + 4, noon_ns + 5, noon_ns + 6]):
+        at_ms = DAY_MS - 1 if i == 2 else NOON_MS
+        record = cost(f"a{i}", f"d{i}", TokenCounts(1000), at_ms=at_ms, tenant="acme", settled_ns=settled_ns)
+        store.record_cost(record, PRICE)
+    assert store.flush(10)
+    engine = make_engine(place, read_only=True)
+    with engine.begin() as connection:
+        found = read_spent(
+            connection,
+            day_ms=DAY_MS,
+            month_ms=MONTH_MS,
+            cuts_ns=[noon_ns, noon_ns + 1, noon_ns + 2, noon_ns + 5],
+        )
+    engine.dispose()
+    assert found[Scope(ScopeKind.TENANT, "acme")] == [
+        Settled(noon_ns, 2 * EACH, 2 * EACH),
+        Settled(noon_ns + 1, 0, EACH),
+        Settled(noon_ns + 5, EACH, EACH),
+        Settled(EVER_NS, 2 * EACH, 2 * EACH),
+    ]
