@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,14 +28,18 @@ INPUT_TOKENS, INPUT_NANO, OUTPUT_NANO = 5, 150, 600
 ESTIMATE = INPUT_TOKENS * INPUT_NANO + MAX_OUTPUT_TOKENS * OUTPUT_NANO
 
 
+def a_day(nano_usd: int) -> dict[str, str]:
+    return {"day_usd": f"0.{nano_usd:09d}"}
+
+
 @pytest.fixture
 def start(bundle: Path, policy: Path, document: dict[str, Any], tmp_path: Path) -> Iterator[Any]:
-    """Starts servers whose tenant acme has a budget a day, in nano-dollars."""
+    """Starts servers whose tenant acme has a budget a day, in nano-dollars; None: no budget yet."""
     started: list[Process] = []
     folder = tmp_path
 
-    def begin(day_nano_usd: int, *arguments: str, environ: dict[str, str] | None = None) -> Process:
-        document["budgets"]["tenants"] = {"acme": {"day_usd": f"0.{day_nano_usd:09d}"}}
+    def begin(day_nano_usd: int | None, *arguments: str, environ: dict[str, str] | None = None) -> Process:
+        document["budgets"]["tenants"] = {} if day_nano_usd is None else {"acme": a_day(day_nano_usd)}
         document["policies"]["default"] |= {"bars": {"default": 0.0}, "safe_tier": "small", "buckets": []}
         for deployment in document["tiers"][0]["chain"]:
             price = document["prices"][deployment["price"]]
@@ -108,6 +113,40 @@ def test_two_hundred_at_once_on_a_budget_for_ten(start: Any, workers: str) -> No
     assert process.end() == 0
 
 
+def test_two_workers_take_up_a_new_budget_under_load_and_count_to_the_unit(
+    start: Any, policy: Path, document: dict[str, Any]
+) -> None:
+    process = start(None, "--workers", "2")
+    ports = process.wait_for("supervising_started")
+    process.wait_for("serving_started", 2)
+    budget = 900_000_000
+    stop = threading.Event()
+    found: list[int | dict[str, str]] = []
+
+    def ask(channel: grpc.Channel) -> None:
+        while not stop.is_set():
+            found.append(complete(channel))
+
+    def go_on(calls: int) -> None:
+        seen = len(found)
+        until(lambda: len(found) >= seen + calls)
+
+    with connected(ports["port"], 8) as channels, ThreadPoolExecutor(8) as pool:
+        callers = [pool.submit(ask, channel) for channel in channels]
+        go_on(100)
+        document["budgets"]["tenants"] = {"acme": a_day(budget)}
+        policy.write_text(json.dumps(document))
+        process.process.send_signal(signal.SIGHUP)
+        process.wait_for("config_accepted", 2)
+        go_on(50)
+        stop.set()
+        for caller in callers:
+            caller.result()
+    assert len(costs(found)) == len(found)
+    until(lambda: left_of_budget(ports["metrics_port"]) == budget - sum(costs(found)))
+    assert process.end() == 0
+
+
 def test_a_killed_service_remembers_what_it_spent(start: Any) -> None:
     budget = 6 * ESTIMATE
     spent = 0
@@ -164,7 +203,7 @@ def test_machines_heed_each_other_and_a_server_that_is_away_or_hangs_stops_nobod
     one, other = (told["port"] for told in ports)
     spent = sum(costs(ask_at_once(one, 30)))
     assert spent > 20 * ESTIMATE
-    until(lambda: seen_elsewhere(ports[1]["metrics_port"]) <= budget - spent)
+    until(lambda: left_of_budget(ports[1]["metrics_port"]) <= budget - spent)
     # Together within the budget: what each spends now, the other has heard of.
     found = ask_at_once(other, 60)
     assert spent + sum(costs(found)) <= budget + ESTIMATE
@@ -178,7 +217,7 @@ def test_machines_heed_each_other_and_a_server_that_is_away_or_hangs_stops_nobod
     assert [machine.end() for machine in machines] == [0, 0]
 
 
-def seen_elsewhere(metrics_port: int) -> float:
+def left_of_budget(metrics_port: int) -> float:
     """What a machine says is left of the budget."""
     text = until_metrics_say(metrics_port, "turnout_budget_left_nano_usd{")
     line = next(line for line in text.splitlines() if line.startswith("turnout_budget_left_nano_usd{"))
