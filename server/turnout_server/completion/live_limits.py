@@ -138,7 +138,7 @@ class LiveLimits:
     def _readings(self) -> int:
         if not self.book.limits_spend:
             return 0
-        # At once, and at two of the store's next turns, of which the second is a whole turn away.
+        # At once, and at the two next turns of who keeps the records, of which the first may come at once, too.
         return 1 if self._place.workers == 1 else 3
 
     def _count(self, why: Refusal | Exhausted) -> None:

@@ -43,6 +43,8 @@ MINUTE_S = MINUTE_NS // 10**9
 MOST_TOLD = 10_000
 # Budgets of one policy file that other workers count before they have read it; each has its counter from then on.
 MOST_STATED = 4096
+# Times by which records are summed apart: there are as many as reloads of the month that stated a budget.
+MOST_DATES = 256
 
 
 class ScopeKind(StrEnum):
@@ -332,9 +334,13 @@ class Spending:
                 self._rates.correct(counter_name(scope, kind), reservation.tokens, tokens, per_minute)
 
     def dates(self, after_ms: int) -> list[int]:
-        """The times from which on counters count, ascending, in Unix nanoseconds, but for those before a Unix time."""
-        dates = {*self._table.dates(), self._since_ns}
-        return sorted(since_ns for since_ns in dates if since_ns > after_ms * 10**6)
+        """By which times to sum records apart, ascending, in Unix nanoseconds.
+
+        First 1, since what no budget counted has the time 0; then those from which on counters count, but for those
+        before a Unix time. Of very many the latest: what is older has been restored, and a sum of less changes nothing.
+        """
+        dates = {since_ns for since_ns in self._table.dates() if since_ns > after_ms * 10**6}
+        return [1, *sorted(dates | {self._since_ns})[-MOST_DATES:]]
 
     def restore(self, scope: Scope, records: Sequence[Settled], *, of_all_machines: bool = False) -> None:
         """Counts as spent what records have from before the budget's beginning.

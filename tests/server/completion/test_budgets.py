@@ -412,9 +412,9 @@ async def test_a_state_that_stays_is_not_counted_twice_and_learns_what_was_spent
     store = str(tmp_path / "outcomes.db")
     spent = 0
     for state in ("state", "state", None, "state", "state"):
-        knobs = {} if state is None else {"state": tmp_path / state}
+        path = None if state is None else tmp_path / state
         async with walled(
-            tmp_path, bundle, ["ordinary.small"], sections=a_day(10**9), store=store, **knobs
+            tmp_path, bundle, ["ordinary.small"], sections=a_day(10**9), store=store, state=path
         ) as wall:
             assert used(wall) == (spent, 0)
             spent += cost_of([await wall.ask(ask_as()) for _ in range(3)])
