@@ -126,20 +126,28 @@ def serve(
             from turnout_server.decision_serving import serve_decisions
 
             uvloop.run(serve_decisions(_without_main_port(settings)))
-        elif settings.workers == 1 and settings.decision_port is None:
-            import uvloop
-
-            from turnout_server.serving import serve as serve_here
-
-            uvloop.run(serve_here(settings))
         else:
-            import asyncio
-
-            from turnout_server.workers import Supervisor
-
-            asyncio.run(Supervisor(settings).run())
+            _serve_main_port(settings)
     except StartError as error:
         _fail(str(error).splitlines())
+
+
+def _serve_main_port(settings: Settings) -> None:
+    from turnout_server.doors.polling import poll_directly
+
+    poll_directly()
+    if settings.workers == 1 and settings.decision_port is None:
+        import uvloop
+
+        from turnout_server.serving import serve as serve_here
+
+        uvloop.run(serve_here(settings))
+    else:
+        import asyncio
+
+        from turnout_server.workers import Supervisor
+
+        asyncio.run(Supervisor(settings).run())
 
 
 @app.command()
