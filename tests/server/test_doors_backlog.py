@@ -51,23 +51,28 @@ class Core:
 
 
 @given(
+    before=st.integers(0, 5_000),
     waiting=st.integers(0, 5_000),
     pace=st.integers(1, 4_000),
     in_service=st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300)),
     ended=st.integers(0, 10_000),
 )
 def test_what_cannot_be_answered_in_time_is_surplus(
-    waiting: int, pace: int, in_service: tuple[int, int, int], ended: int
+    before: int, waiting: int, pace: int, in_service: tuple[int, int, int], ended: int
 ) -> None:
     core = Core()
     backlog = core.backlog()
+    core.begun, core.now_s, core.arrivals.seen = before, LOOK_S, 1
+    backlog.look()
+    assert (backlog.waiting, core.completions.surplus) == (before, 0)
     core.decisions.in_flight, core.completions.in_flight, core.arrivals.aside = in_service
     core.ended, core.begun = ended, ended + sum(in_service) + waiting
-    core.now_s, core.arrivals.seen = LOOK_S, pace
+    core.now_s, core.arrivals.seen = 2 * LOOK_S, 1 + pace
     backlog.look()
     assert backlog.waiting == waiting
     most = max(LEAST_BACKLOG, int(pace / LOOK_S * MOST_WAIT_S))
-    assert core.completions.surplus == max(0, waiting - most)
+    # A burst that a quiet moment came before says nothing of the pace.
+    assert core.completions.surplus == (max(0, waiting - most) if before > LEAST_BACKLOG else 0)
     assert core.decisions.surplus == 0
 
 
@@ -108,11 +113,13 @@ async def test_completions_that_came_while_the_service_was_held(running: Running
         deadline = time.monotonic() + 10
         while port.backlog._counts().begun < begun + n_calls and time.monotonic() < deadline:
             time.sleep(0.02)
-        # As though one had been seen since the last look, which was just now.
-        port.backlog._seen -= 1
-        port.backlog._looked_s = time.monotonic() - LOOK_S
-        port.backlog.look()
-        assert port.backlog.waiting == n_calls
+        for is_second in (False, True):
+            # As though one had been seen since the last look, which was just now.
+            port.backlog._seen -= 1
+            port.backlog._looked_s = time.monotonic() - LOOK_S
+            port.backlog.look()
+            assert port.backlog.waiting == n_calls
+            assert bool(port.completions.surplus) is is_second
         assert port.completions.surplus == n_calls - LEAST_BACKLOG
         errors = await asyncio.to_thread(lambda: [call.exception() for call in calls])
     refused = [error for error in errors if error is not None]
@@ -127,9 +134,14 @@ async def test_completions_that_came_while_the_service_was_held(running: Running
 def test_a_look_that_comes_late_refuses_nobody() -> None:
     core = Core()
     backlog = core.backlog()
-    core.begun, core.now_s = 5_000, LATE_S
+    core.begun, core.now_s, core.arrivals.seen = 5_000, LOOK_S, 1
+    backlog.look()
+    core.now_s += LATE_S
     backlog.look()
     assert (backlog.waiting, core.completions.surplus) == (5_000, 0)
+    core.now_s, core.arrivals.seen = core.now_s + LOOK_S, 2
+    backlog.look()
+    assert core.completions.surplus == 5_000 - LEAST_BACKLOG
 
 
 async def test_every_end_of_a_call_is_counted(running: Running) -> None:

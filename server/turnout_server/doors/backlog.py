@@ -21,8 +21,8 @@ from turnout_server.doors.admission import Admission
 LOOK_S = 0.2
 LATE_S = 3 * LOOK_S
 # So long a call may wait to be seen.
-MOST_WAIT_S = 0.25
-# Fewer than this are no backlog, however slow the last moments were.
+MOST_WAIT_S = 0.5
+# No more than this are no backlog, however slow the last moments were.
 LEAST_BACKLOG = 64
 
 
@@ -81,7 +81,9 @@ class Arrivals(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 class Backlog:
     """Tells completions' admission how many of the calls that come next are too many to be answered in time.
 
-    Completions alone give way: one takes several times as long to answer as to refuse. A decision takes no longer.
+    Completions alone give way: one takes several times as long to answer as to refuse. A decision takes no longer. A pace
+    says what the process can do only where it had enough to do all the while: a backlog is one at the second look that
+    finds it, and a burst after a quiet moment is none at the first.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class Backlog:
         in_service = self._decisions.in_flight + self._completions.in_flight + self._arrivals.aside
         begun, ended = self._counts()
         under_way = begun - ended - in_service
+        was_busy = self.waiting > LEAST_BACKLOG
         if seen == self._seen and elapsed_s < LATE_S:
             # A call that waits is seen at once where nothing else is to be done.
             self._idle = under_way
@@ -127,7 +130,8 @@ class Backlog:
         self._looked_s, self._seen = now_s, seen
         most = max(LEAST_BACKLOG, int(pace * MOST_WAIT_S))
         # A look that comes late says that the process was held, not how fast it is.
-        self._completions.surplus = max(0, self.waiting - most) if elapsed_s < LATE_S else 0
+        is_backlog = was_busy and elapsed_s < LATE_S
+        self._completions.surplus = max(0, self.waiting - most) if is_backlog else 0
 
     async def watch(self) -> None:
         """Looks again and again, until it is cancelled."""
