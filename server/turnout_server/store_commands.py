@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from turnout_server.command_line import fail as fail_in_lines
 from turnout_server.command_line import settings_in_force
 
 if TYPE_CHECKING:
@@ -162,6 +163,4 @@ def open_engine(place: Place, *, read_only: bool = False) -> Engine:
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """Says what is wrong and ends the process."""
-    for line in message.splitlines():
-        typer.echo(f"turnout: {line}", err=True)
-    raise typer.Exit(code)
+    fail_in_lines(message.splitlines(), code)
