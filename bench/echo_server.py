@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 import uvloop
 from turnout.v1 import routing_pb2, routing_pb2_grpc
+from turnout_server.doors.polling import poll_directly
 
 ROUTE = "/turnout.v1.RoutingService/Route"
 
@@ -55,7 +56,7 @@ async def serve(response: routing_pb2.RouteResponse, *, lean: bool) -> None:
 
     Args:
         response: the answer to everything.
-        lean: a generic handler, and garbage collection as rare as in our server; else what grpcio does untold.
+        lean: a generic handler, and garbage collection and polling as in our server; else what grpcio does untold.
     """
     server = grpc.aio.server()
     if lean:
@@ -82,6 +83,8 @@ def main() -> None:
     parser.add_argument("--lean", action="store_true")
     options = parser.parse_args()
     response = routing_pb2.RouteResponse.FromString(options.response.read_bytes())
+    if options.lean:
+        poll_directly()
     uvloop.run(serve(response, lean=options.lean))
 
 

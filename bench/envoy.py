@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import numpy as np
 import yaml
 
 from bench import h2load
-from bench.complete.services import KEY_VARIABLE, UPSTREAM_COMMAND, policy_before
+from bench.complete.services import policy_options, upstream_running
 from bench.machine import REPOSITORY, describe_machine
 from bench.sampling import figure, spread
 from bench.servers import Server, ServerError, decision_command, running, turnout_command
@@ -47,10 +46,9 @@ def run(*, quick: bool) -> dict[str, Any]:
     """
     rounds, calls = (2, 300) if quick else (7, 2_000)
     machine = describe_machine([("h2load", "--version")])
-    os.environ[KEY_VARIABLE] = "sk-bench"
     with tempfile.TemporaryDirectory(prefix="turnout-bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        upstream = stack.enter_context(running(UPSTREAM_COMMAND, folder / "upstream.log"))
+        upstream = stack.enter_context(upstream_running(folder))
         processors = dict(_processors(folder, upstream, stack))
         gateways = {
             arm: stack.enter_context(_gateway(folder, arm, upstream.port, server))
@@ -65,9 +63,7 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 def _processors(folder: Path, upstream: Server, stack: contextlib.ExitStack) -> Iterator[tuple[str, Server]]:
     yield IDLE, stack.enter_context(running(IDLE_COMMAND, folder / "idle.log"))
-    policy = folder / "policy.json"
-    policy.write_text(json.dumps(policy_before(f"http://127.0.0.1:{upstream.port}", MODEL)))
-    options = ["--ext-proc", "true", "--policy", str(policy), "--store", "off"]
+    options = ["--ext-proc", "true", "--store", "off", *policy_options(folder, upstream, MODEL)]
     yield MAIN, stack.enter_context(running(turnout_command(*options), folder / "main.log"))
     yield DECISION, stack.enter_context(running(decision_command(*options), folder / "decision.log"))
 

@@ -52,9 +52,15 @@ def serve_command(*options: str) -> list[str]:
     return [sys.executable, "-m", "turnout_server.cli", "serve", *ports, *options]
 
 
-def turnout_command(*options: str) -> list[str]:
-    """One process of `turnout serve`, the main port alone on a free port, with other options besides."""
-    return serve_command("--workers", "1", "--port", "0", "--decision-port", "off", *options)
+def turnout_command(*options: str, decision_port: bool = False) -> list[str]:
+    """`turnout serve` with one worker and its main port on a free port, with other options besides.
+
+    Args:
+        options: further ones.
+        decision_port: True: with the decision port too, under a supervisor; else it is one process.
+    """
+    ports = ["--port", "0", "--decision-port", "0" if decision_port else "off"]
+    return serve_command("--workers", "1", *ports, *options)
 
 
 def decision_command(*options: str) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.servers import Server, running, serve_command, turnout_command
+from bench.servers import Server, running, turnout_command
 
 KEY_VARIABLE = "TURNOUT_BENCH_KEY"
 UPSTREAM_COMMAND = [sys.executable, "-m", "bench.complete.upstream"]
@@ -39,18 +39,33 @@ def serving(folder: Path, model: str, *, decision_port: bool = False) -> Iterato
         model: of the upstream.
         decision_port: True: with the decision port too; the server is the supervisor then.
     """
-    os.environ[KEY_VARIABLE] = "sk-bench"
-    with running(UPSTREAM_COMMAND, folder / "upstream.log") as upstream:
-        policy = folder / "policy.json"
-        policy.write_text(json.dumps(policy_before(f"http://127.0.0.1:{upstream.port}", model)))
-        options = ["--policy", str(policy), "--store", str(folder / "outcomes.sqlite")]
-        options += ["--max-completions", "1024"]
-        if decision_port:
-            command = serve_command("--workers", "1", "--port", "0", "--decision-port", "0", *options)
-        else:
-            command = turnout_command(*options)
+    with upstream_running(folder) as upstream:
+        options = policy_options(folder, upstream, model)
+        options += ["--store", str(folder / "outcomes.sqlite"), "--max-completions", "1024"]
+        command = turnout_command(*options, decision_port=decision_port)
         with running(command, folder / "turnout.log") as turnout:
             yield Services(upstream, turnout, model)
+
+
+@contextlib.contextmanager
+def upstream_running(folder: Path) -> Iterator[Server]:
+    """Starts the upstream, whose log goes to the folder; what is started after it finds its key in the environment."""
+    os.environ[KEY_VARIABLE] = "sk-bench"
+    with running(UPSTREAM_COMMAND, folder / "upstream.log") as upstream:
+        yield upstream
+
+
+def policy_options(folder: Path, upstream: Server, model: str) -> list[str]:
+    """Options of `turnout serve` for a policy, written to the folder, that decides every request small.
+
+    Args:
+        folder: for the policy.
+        upstream: where every tier is asked.
+        model: of the upstream, which is every tier's.
+    """
+    policy = folder / "policy.json"
+    policy.write_text(json.dumps(policy_before(f"http://127.0.0.1:{upstream.port}", model)))
+    return ["--policy", str(policy)]
 
 
 def policy_before(url: str, model: str) -> dict[str, object]:

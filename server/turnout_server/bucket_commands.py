@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnout_server.command_line import FAILED, MISUSED, fail, failing, print_table, progress
+from turnout_server.command_line import (
+    FAILED,
+    MISUSED,
+    BundleOption,
+    JsonOption,
+    fail,
+    failing,
+    print_table,
+    progress,
+)
 
 if TYPE_CHECKING:
     from turnout_fastpath import Engine
@@ -25,10 +34,6 @@ buckets = typer.Typer(
 )
 
 PolicyArgument = Annotated[Path, typer.Argument(metavar="POLICY", help="The policy file.")]
-BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", metavar="FOLDER", help="Bundle; without it, the one that ships.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from turnout_server.command_line import print_table
+from turnout_server.command_line import JsonOption, print_table
 from turnout_server.store_commands import StoreOption, fail, open_engine, place_in_force
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def budget(
     ] = None,
     *,
     store: StoreOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what is spent of each budget of dollars, today and this month (UTC), by what is stored.
 

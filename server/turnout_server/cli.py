@@ -9,7 +9,6 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,15 +25,20 @@ from turnout_server import (
     promotion_commands,
     store_commands,
 )
-from turnout_server.command_line import MISUSED
+from turnout_server.command_line import (
+    MISUSED,
+    BundleOption,
+    JsonOption,
+    PolicyOption,
+    settings_in_force,
+    warn,
+)
 from turnout_server.command_line import fail as _fail
 from turnout_server.settings import (
     KNOBS,
     LoadedSettings,
     Settings,
-    SettingsError,
     find_misspelt_variables,
-    load_settings,
 )
 from turnout_server.training_commands import register as register_training
 
@@ -54,14 +58,6 @@ app.add_typer(price_commands.app)
 app.add_typer(store_commands.app)
 app.command()(invoice_commands.invoice)
 app.command()(budget_commands.budget)
-
-PolicyOption = Annotated[
-    Path | None, typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships.")
-]
-BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", metavar="FOLDER", help="Bundle; without it, the one that ships.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _with_knobs(command: Callable[..., None]) -> Callable[..., None]:
@@ -126,20 +122,28 @@ def serve(
             from turnout_server.decision_serving import serve_decisions
 
             uvloop.run(serve_decisions(_without_main_port(settings)))
-        elif settings.workers == 1 and settings.decision_port is None:
-            import uvloop
-
-            from turnout_server.serving import serve as serve_here
-
-            uvloop.run(serve_here(settings))
         else:
-            import asyncio
-
-            from turnout_server.workers import Supervisor
-
-            asyncio.run(Supervisor(settings).run())
+            _serve_main_port(settings)
     except StartError as error:
         _fail(str(error).splitlines())
+
+
+def _serve_main_port(settings: Settings) -> None:
+    from turnout_server.doors.polling import poll_directly
+
+    poll_directly()
+    if settings.workers == 1 and settings.decision_port is None:
+        import uvloop
+
+        from turnout_server.serving import serve as serve_here
+
+        uvloop.run(serve_here(settings))
+    else:
+        import asyncio
+
+        from turnout_server.workers import Supervisor
+
+        asyncio.run(Supervisor(settings).run())
 
 
 @app.command()
@@ -249,12 +253,9 @@ def _settings(options: dict[str, Any]) -> LoadedSettings:
     """The settings in force; ends the process if they cannot be used."""
     import os
 
-    try:
-        loaded = load_settings(options)
-    except SettingsError as error:
-        _fail(error.defects, MISUSED)
+    loaded = settings_in_force(options)
     for name, meant in find_misspelt_variables(os.environ).items():
-        typer.echo(f"turnout: warning: {name} is no setting; did you mean {meant}?", err=True)
+        warn(f"{name} is no setting; did you mean {meant}?")
     return loaded
 
 

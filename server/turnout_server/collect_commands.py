@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from turnout_server.command_line import FAILED, MISUSED, fail, failing, print_table, progress
+from turnout_server.command_line import (
+    FAILED,
+    MISUSED,
+    BundleOption,
+    PolicyOption,
+    fail,
+    failing,
+    print_table,
+    progress,
+    settings_in_force,
+    warn,
+)
 
 if TYPE_CHECKING:
     from turnout_fastpath import Snapshot
@@ -73,24 +84,13 @@ def collect(
         int, typer.Option("--concurrency", min=1, max=256, help="Rows under way at once.")
     ] = 8,
     test_s: Annotated[float, typer.Option("--test-s", min=0.1, help="Most seconds of one unit test.")] = 10.0,
-    policy: Annotated[
-        Path | None,
-        typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships."),
-    ] = None,
-    bundle: Annotated[
-        Path | None,
-        typer.Option("--bundle", metavar="FOLDER", help="Bundle; without it, the one that ships."),
-    ] = None,
+    policy: PolicyOption = None,
+    bundle: BundleOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")] = False,
 ) -> None:
     """Ask each tier your prompts, grade the answers, and write labels; a run that was ended goes on where it was."""
-    from turnout_server.settings import SettingsError, load_settings
-
     with failing():
-        try:
-            settings = load_settings({"policy": policy, "bundle": bundle}).settings
-        except SettingsError as error:
-            fail(error.defects, MISUSED)
+        settings = settings_in_force({"policy": policy, "bundle": bundle}).settings
         plan = _Plan(settings, data, tiers, judge, grader, rubric, max_output_tokens, temperature)
         path = out.with_name(out.name + JOURNAL_SUFFIX)
         if out.exists() and not path.exists():
@@ -202,9 +202,7 @@ class _Plan:
             if any(row.criterion.grader is Grader.TESTS for row in self.rows):
                 missing = [name for name in HOLDS if name not in await probe()]
                 if missing:
-                    _warn(
-                        f"unit tests run without {' and '.join(missing)}, which this machine does not grant"
-                    )
+                    warn(f"unit tests run without {' and '.join(missing)}, which this machine does not grant")
             if ask and any(one.calls for one in estimates.values()):
                 _ask_to_go_on()
             spend = Spend(limit_nano, journal.progress.spent_nano + journal.progress.lost_nano)
@@ -284,7 +282,7 @@ def _show_cost(estimates: Mapping[str, Estimate], journal: CollectJournal, limit
         text = f"{total.unpriced} calls have no known price"
         if limit_nano is not None:
             fail([f"--budget-usd: {text}, so that no budget can be kept"], MISUSED)
-        _warn(text)
+        warn(text)
 
 
 def _ask_to_go_on() -> None:
@@ -302,11 +300,11 @@ def _write(out: Path, plan: _Plan, journal: CollectJournal, tally: Tally) -> Non
     written = write_rows(out, label_rows(plan.rows, plan.tiers, journal.progress))
     typer.echo(f"{tally.asked} answers asked for, {tally.known} known before, {tally.graded} graded")
     for (tier, cause), count in tally.unanswered.most_common():
-        _warn(f"{count} requests that {tier} did not answer: {cause}")
+        warn(f"{count} requests that {tier} did not answer: {cause}")
     for cause, count in tally.ungraded.most_common():
-        _warn(f"{count} answers without a grade: {cause}")
+        warn(f"{count} answers without a grade: {cause}")
     if tally.out_of_money:
-        _warn("the budget is spent: the same command with a larger one goes on")
+        warn("the budget is spent: the same command with a larger one goes on")
     typer.echo(f"wrote {out}: {written} of {len(plan.rows)} rows")
     if not written:
         raise typer.Exit(FAILED)
@@ -314,7 +312,3 @@ def _write(out: Path, plan: _Plan, journal: CollectJournal, tally: Tally) -> Non
 
 def _usd(nano: int) -> str:
     return f"${nano / NANO:.4f}"
-
-
-def _warn(text: str) -> None:
-    typer.echo(f"turnout: warning: {text}", err=True)

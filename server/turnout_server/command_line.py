@@ -1,19 +1,36 @@
-"""What the commands share: how they end when something is wrong, progress, tables, and values of options."""
+"""What the commands share: how they end when something is wrong, progress, tables, options and their values."""
 
 from __future__ import annotations
 
 import contextlib
 import getpass
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+if TYPE_CHECKING:
+    from turnout_server.settings import LoadedSettings
+
 FAILED = 1
 MISUSED = 2
+# In place of a folder: the bundle that ships.
+SHIPPED = "default"
 # Characters of a table's line, where it is not written to a terminal.
 WIDTH = 180
+
+BundleArgument = Annotated[
+    str, typer.Argument(metavar="BUNDLE", help="A bundle; default: the one that ships.")
+]
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", metavar="FOLDER", help="Bundle; without it, the one that ships.")
+]
+PolicyOption = Annotated[
+    Path | None, typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def fail(lines: Sequence[str], code: int = FAILED) -> NoReturn:
@@ -21,6 +38,11 @@ def fail(lines: Sequence[str], code: int = FAILED) -> NoReturn:
     for line in lines:
         typer.echo(f"turnout: {line}", err=True)
     raise typer.Exit(code)
+
+
+def warn(text: str) -> None:
+    """Says what is odd, and goes on."""
+    typer.echo(f"turnout: warning: {text}", err=True)
 
 
 def user_name() -> str:
@@ -34,14 +56,18 @@ def user_name() -> str:
 
 
 @contextlib.contextmanager
-def failing() -> Iterator[None]:
-    """Ends the process with a line for each thing that is wrong with what a command was given."""
+def failing(needing: str = "this command needs") -> Iterator[None]:
+    """Ends the process with a line for each thing that is wrong with what a command was given.
+
+    Args:
+        needing: who needs a package that is not installed, as the line on it says.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("turnout"):
             raise
-        fail([f"no package {error.name}: this command needs pip install 'turnout[train]'"])
+        fail([f"no package {error.name}: {needing} pip install 'turnout[train]'"])
     except OSError as error:
         fail([f"{error.filename}: {error.strerror}" if error.filename else str(error)])
     except (ValueError, RuntimeError) as error:
@@ -95,6 +121,21 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     console = Console()
     Console(width=console.width if console.is_terminal else max(console.width, WIDTH)).print(table)
     typer.echo("")
+
+
+def settings_in_force(options: Mapping[str, object] | None = None) -> LoadedSettings:
+    """The settings, with what the command line says of them; ends the process if they cannot be used."""
+    from turnout_server.settings import SettingsError, load_settings
+
+    try:
+        return load_settings(options)
+    except SettingsError as error:
+        fail(error.defects, MISUSED)
+
+
+def bundle_folder(bundle: str) -> Path | None:
+    """The folder that an argument names; None: the bundle that ships."""
+    return None if bundle == SHIPPED else Path(bundle)
 
 
 def parse_share(option: str, text: str) -> float:

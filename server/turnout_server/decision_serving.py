@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from turnout_fastpath import Engine, Snapshot, StateBlock, StateError
 
 from turnout_server.doors.decision_port.port import DecisionPort
-from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
+from turnout_server.lifecycle import StartError, open_endpoint, run_until_signal, running
 from turnout_server.observability.logs import get_logger
 from turnout_server.observability.metrics import MIX, Metrics, Sums, add_up
 from turnout_server.reloading import ConfigurationError, Reloader, Source
@@ -196,11 +196,4 @@ async def serve_decisions(settings: Settings) -> None:
     Raises:
         StartError: the service cannot start.
     """
-    service = DecisionService(settings)
-    stop = asyncio.Event()
-    watch_signals(stop, service.reloader.reload, service.drift)
-
-    async def settle(_: int) -> None:
-        settle_memory()
-
-    await service.run(stop, settle)
+    await run_until_signal(DecisionService(settings))

@@ -16,6 +16,9 @@ import typer
 from turnout_server.command_line import (
     FAILED,
     MISUSED,
+    BundleArgument,
+    PolicyOption,
+    bundle_folder,
     fail,
     failing,
     parse_numbers,
@@ -34,14 +37,9 @@ if TYPE_CHECKING:
     from turnout_fastpath.training.labelled_data import LabelledData
     from turnout_fastpath.training.tiers import Tier
 
-# In place of a folder: the bundle that ships.
-SHIPPED = "default"
 # In place of a bundle to compare with: everything to the top tier.
 TOP = "top"
 
-BundleArgument = Annotated[
-    str, typer.Argument(metavar="BUNDLE", help="A bundle; default: the one that ships.")
-]
 DataArgument = Annotated[
     Path,
     typer.Argument(metavar="DATA", help="Labelled rows: Parquet or JSON Lines, as `turnout train` takes."),
@@ -53,9 +51,6 @@ TiersOption = Annotated[
         metavar="TIERS",
         help="Cheapest first: small=modelA,modelB, once for each tier of the policy; without it, columns are tiers.",
     ),
-]
-PolicyOption = Annotated[
-    Path | None, typer.Option("--policy", metavar="FILE", help="Policy file; without it, the one that ships.")
 ]
 PricesOption = Annotated[
     str | None,
@@ -124,7 +119,7 @@ def evaluate(
             decided = _decide(engine, rows, own, advance)
         seen = find_seen(engine.snapshot.bundle, rows)
         if chosen is not Split.GIVEN:
-            start = None if bundle == SHIPPED else Path(bundle)
+            start = bundle_folder(bundle)
             named = _families(families or [])
             with stages() as begin:
                 decided = decide_retrained(
@@ -271,7 +266,7 @@ def _engine(bundle: str, policy: Path | None) -> Engine:
 
     from turnout_server.reloading import Source
 
-    source = Source(policy, None if bundle == SHIPPED else Path(bundle))
+    source = Source(policy, bundle_folder(bundle))
     return Engine(source.compile(StateBlock()))
 
 

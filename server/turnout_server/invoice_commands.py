@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from turnout_server.command_line import JsonOption
 from turnout_server.store_commands import StoreOption, fail, open_engine, place_in_force
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def invoice(
     decision_id: Annotated[str, typer.Argument(help="The decision's id.")],
     *,
     store: StoreOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compute a request's bill again from its stored attempts; fails where it differs from what was recorded."""
     from sqlalchemy.exc import SQLAlchemyError

@@ -7,8 +7,8 @@ import contextlib
 import ctypes
 import gc
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from turnout_server.observability.endpoint import Endpoint, watch_app
 from turnout_server.observability.metrics import Sums, make_registry
@@ -16,6 +16,7 @@ from turnout_server.settings import Settings
 
 if TYPE_CHECKING:
     from turnout_server.quality.drift.watch import DriftWatch
+    from turnout_server.reloading import Reloader
 
 
 class StartError(Exception):
@@ -52,6 +53,31 @@ def watch_signals(
 
 def _do_nothing() -> None:
     pass
+
+
+class Serves(Protocol):
+    """What serves in a process of its own."""
+
+    reloader: Reloader
+    drift: DriftWatch | None
+
+    async def run(self, stop: asyncio.Event, on_ready: Callable[[int], Awaitable[None]]) -> None:
+        """Serves until `stop` is set, then drains; tells the port once requests are let in."""
+
+
+async def run_until_signal(service: Serves) -> None:
+    """Runs a service in this process, without a supervisor, until a signal ends it.
+
+    Raises:
+        StartError: a port cannot be listened on.
+    """
+    stop = asyncio.Event()
+    watch_signals(stop, service.reloader.reload, service.drift)
+
+    async def settle(_: int) -> None:
+        settle_memory()
+
+    await service.run(stop, settle)
 
 
 def open_endpoint(

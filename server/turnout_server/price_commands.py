@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from turnout_server.command_line import MISUSED, fail
 
 if TYPE_CHECKING:
     from turnout_server.planning.price_table import PriceTable
@@ -43,9 +45,9 @@ def import_prices(
         source = f"genai-prices {version('genai-prices')}"
         from genai_prices.data import providers
     except (PackageNotFoundError, ImportError):
-        _fail("the package genai-prices is not installed; its wheel holds the price list")
+        fail(["the package genai-prices is not installed; its wheel holds the price list"])
     if unknown := set(sellers or ()) - (known := {provider.id for provider in providers}):
-        _fail(f"no seller {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
+        fail([f"no seller {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}"])
     path = table or SHIPPED
     present = _read(path) if path.exists() else PriceTable("", {})
     imported, left_out = import_table(providers, source, sellers or SELLERS)
@@ -77,11 +79,11 @@ def show(
     prices = _read(table or SHIPPED)
     found = prices.find(model)
     if not found:
-        _fail(f"no model {model!r} in the price table; {suggest(model, prices.entries)}")
+        fail([f"no model {model!r} in the price table; {suggest(model, prices.entries)}"])
     try:
         day = None if at is None else datetime.date.fromisoformat(at)
     except ValueError:
-        _fail(f"--at: {at!r} is not a date of the form 2026-11-01", 2)
+        fail([f"--at: {at!r} is not a date of the form 2026-11-01"], MISUSED)
     for name, entry in found.items():
         versions = entry.versions if day is None else tuple(filter(None, [entry.at(day)]))
         for version in versions:
@@ -98,9 +100,4 @@ def _read(path: Path) -> PriceTable:
     try:
         return read_table(path)
     except PriceTableError as error:
-        _fail(str(error))
-
-
-def _fail(message: str, code: int = 1) -> NoReturn:
-    typer.echo(f"turnout: {message}", err=True)
-    raise typer.Exit(code)
+        fail([str(error)])

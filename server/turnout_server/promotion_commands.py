@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from turnout_server.command_line import MISUSED, fail, user_name
+from turnout_server.command_line import (
+    MISUSED,
+    JsonOption,
+    bundle_folder,
+    fail,
+    settings_in_force,
+    user_name,
+)
 
 if TYPE_CHECKING:
     from turnout_fastpath.bundle import Bundle
@@ -108,7 +115,7 @@ def challenger(
 def history(
     *,
     store: StoreOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print what was promoted, rolled back and challenged, when and by whom."""
     import json
@@ -137,20 +144,16 @@ def _load(bundle: str) -> Bundle:
     from turnout_fastpath.bundle import BundleError, load_bundle
 
     try:
-        return load_bundle(None if bundle == "default" else bundle)
+        return load_bundle(bundle_folder(bundle))
     except BundleError as error:
         fail([str(error)])
 
 
 def _store(folder: Path | None) -> BundleStore:
     from turnout_server.bundle_store import CURRENT, BundleStore
-    from turnout_server.settings import SettingsError, load_settings
 
     if folder is None:
-        try:
-            serving = load_settings().settings.bundle
-        except SettingsError as error:
-            fail(error.defects, MISUSED)
+        serving = settings_in_force().settings.bundle
         if serving is None or serving.name != CURRENT:
             fail([f"no store: give --store FOLDER, or set TURNOUT_BUNDLE to a store's {CURRENT!r}"], MISUSED)
         folder = serving.parent

@@ -18,7 +18,7 @@ from turnout_server.completion.recording import Recorder
 from turnout_server.completion.stated_limits import WorkerPlace
 from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.server import MainPort
-from turnout_server.lifecycle import StartError, open_endpoint, running, settle_memory, watch_signals
+from turnout_server.lifecycle import StartError, open_endpoint, run_until_signal, running
 from turnout_server.observability.logs import get_logger
 from turnout_server.observability.metrics import MIX, Metrics, Sums, add_up
 from turnout_server.providers.aiohttp_transport import AiohttpTransport
@@ -201,11 +201,4 @@ async def serve(settings: Settings) -> None:
     Raises:
         StartError: the service cannot start.
     """
-    service = Service(settings)
-    stop = asyncio.Event()
-    watch_signals(stop, service.reloader.reload, service.drift)
-
-    async def settle(_: int) -> None:
-        settle_memory()
-
-    await service.run(stop, settle)
+    await run_until_signal(Service(settings))

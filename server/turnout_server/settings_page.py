@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from turnout_server.doors.polling import SWITCH, VARIABLE
 from turnout_server.settings import KNOBS
 
 _HEAD = """\
@@ -18,6 +19,13 @@ in force and where each comes from.
 
 | option | variable | default | unit | limit | what it does |
 |---|---|---|---|---|---|
+"""
+
+_FOOT = f"""\
+
+gRPC has settings of its own in the environment. One of them `turnout serve` chooses where nobody else has: it adds
+`-{SWITCH}` to `{VARIABLE}`, by which a call of the main port costs less CPU and comes sooner. To
+have gRPC's default, say `{VARIABLE}={SWITCH}`.
 """
 
 
@@ -35,7 +43,7 @@ def markdown() -> str:
             knob.meaning.description,
         )
         rows.append(f"| {' | '.join(cells)} |\n")
-    return _HEAD + "".join(rows)
+    return _HEAD + "".join(rows) + _FOOT
 
 
 if __name__ == "__main__":

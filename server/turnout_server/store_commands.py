@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from turnout_server.command_line import fail as fail_in_lines
+from turnout_server.command_line import settings_in_force
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
@@ -132,12 +135,10 @@ def prune(
 def place_in_force(told: str | None) -> Place:
     """Where the store lies, by the option or the setting; ends the process if that cannot be used, or is off."""
     from turnout_server.quality.store.place import find_place
-    from turnout_server.settings import SettingsError, load_settings
 
+    settings = settings_in_force({"store": told}).settings
     try:
-        place = find_place(load_settings({"store": told}).settings.store)
-    except SettingsError as error:
-        fail(str(error), 2)
+        place = find_place(settings.store)
     except ValueError as error:
         fail(f"store: {error}", 2)
     if place is None:
@@ -162,6 +163,4 @@ def open_engine(place: Place, *, read_only: bool = False) -> Engine:
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """Says what is wrong and ends the process."""
-    for line in message.splitlines():
-        typer.echo(f"turnout: {line}", err=True)
-    raise typer.Exit(code)
+    fail_in_lines(message.splitlines(), code)

@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnout_server.command_line import progress, stages
+from turnout_server.command_line import (
+    MISUSED,
+    SHIPPED,
+    BundleArgument,
+    bundle_folder,
+    fail,
+    failing,
+    parse_share,
+    progress,
+    stages,
+    warn,
+)
 from turnout_server.training_tables import outcome_figures, print_heads, print_outcomes, print_reliability
 
 if TYPE_CHECKING:
     from turnout_fastpath.training.bars import Traffic, Wish
     from turnout_fastpath.training.labelled_data import LabelledData
 
-FAILED = 1
-MISUSED = 2
-# In place of a folder: the bundle that ships.
-SHIPPED = "default"
 # Models whose names are printed.
 LISTED = 8
 
@@ -97,7 +104,7 @@ def train(
 
 
 def calibrate(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle; default: the one that ships.")],
+    bundle: BundleArgument,
     data: DataArgument,
     *,
     out: Annotated[
@@ -154,11 +161,11 @@ def calibrate(
             }
         )
         given = parse_tiers(tiers) if tiers else ()
-        loaded = load_bundle(None if bundle == SHIPPED else bundle)
+        loaded = load_bundle(bundle_folder(bundle))
         rows = _read(data, scored=wish in (None, Wish.QUALITY))
         _say_what_was_read(rows)
         if loaded.manifest.get("training", {}).get("data_sha256") == rows.sha256:
-            _warn(
+            warn(
                 f"{bundle} was trained on {data.name}: its scores fit these rows too well; calibrate on others"
             )
         chosen = tiers_for(loaded, rows, given) if rows.scores.size else ()
@@ -230,29 +237,12 @@ def _solve(
 
 @contextlib.contextmanager
 def _failing() -> Iterator[None]:
-    """Ends the process with one line for each thing that is wrong."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("turnout"):
-            raise
-        _fail([f"no package {error.name}: the training commands need pip install 'turnout[train]'"])
-    except OSError as error:
-        _fail([f"{error.filename}: {error.strerror}"])
-    except (ValueError, RuntimeError, AssertionError) as error:
-        if not type(error).__module__.startswith("turnout") and not isinstance(error, AssertionError):
-            raise
-        _fail(str(error).splitlines())
-
-
-def _fail(lines: Sequence[str], code: int = FAILED) -> NoReturn:
-    for line in lines:
-        typer.echo(f"turnout: {line}", err=True)
-    raise typer.Exit(code)
-
-
-def _warn(text: str) -> None:
-    typer.echo(f"turnout: warning: {text}", err=True)
+    """As `failing`; trainer, model and engine that do not agree are wrong too."""
+    with failing("the training commands need"):
+        try:
+            yield
+        except AssertionError as error:
+            fail(str(error).splitlines())
 
 
 def _read(path: Path, *, scored: bool = True) -> LabelledData:
@@ -272,22 +262,14 @@ def _say_what_was_read(rows: LabelledData) -> None:
 
 
 def _share(option: str, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        _fail([f"{option}: {text!r}, needed: a share such as 30% or 0.3, from 0 to 1"], MISUSED)
-    return share
+    return None if text is None else parse_share(option, text)
 
 
 def _wish(wishes: Mapping[Wish, float | None]) -> tuple[Wish | None, float]:
     given = [(wish, target) for wish, target in wishes.items() if target is not None]
     if len(given) > 1:
         names = " and ".join(f"--{wish.value.replace('_', '-')}" for wish, _ in given)
-        _fail([f"{names}: one wish at a time"], MISUSED)
+        fail([f"{names}: one wish at a time"], MISUSED)
     return given[0] if given else (None, 0.0)
 
 
@@ -297,5 +279,5 @@ def _write_json(path: Path | None, figures: Mapping[str, Any]) -> None:
     try:
         path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        _fail([f"{path}: {error.strerror}"])
+        fail([f"{path}: {error.strerror}"])
     typer.echo(f"wrote {path}")

@@ -8,7 +8,8 @@ import dataclasses
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import orjson
 
@@ -152,14 +153,21 @@ class Place:
 MAIN, DECISION = "turnout_server.worker", "turnout_server.decision_worker"
 
 
+class _Counted(NamedTuple):
+    """Whose sums are told: each worker's once, in one of the two."""
+
+    living: Mapping[Place, Worker]
+    retired: Sums
+
+
 class Supervisor:
     """Keeps `settings.workers` workers of the main port, and one of the decision port, alive until it is to stop."""
 
     def __init__(self, settings: Settings, new_backoff: Callable[[], Backoff] = Backoff) -> None:
         self._settings = settings
         self._new_backoff = new_backoff
-        self._workers: dict[Place, Worker] = {}
-        self._retired = Sums([])
+        # Replaced as a whole, since the metrics are read on threads of their own.
+        self._counted = _Counted({}, Sums([]))
         self._metrics = Metrics()
         self._restarts = self._metrics.count(RESTARTS)
         self._drift = DriftWatch.of(settings, self._sums, self._metrics)
@@ -217,10 +225,10 @@ class Supervisor:
         backoff = self._new_backoff()
         while not self._stop.is_set():
             backoff.note_start()
-            worker = self._workers[place] = await Worker.start(place.settings, place.module, place.name)
+            worker = await Worker.start(place.settings, place.module, place.name)
+            self._enter(place, worker)
             code = await self._live(worker)
-            self._retired = add_up([self._retired, worker.sums.without_gauges()])
-            del self._workers[place]
+            self._retire(place, worker)
             if self._stop.is_set():
                 return
             if worker.is_unavailable:
@@ -261,13 +269,21 @@ class Supervisor:
             worker.process.kill()
         return await ended
 
+    def _enter(self, place: Place, worker: Worker) -> None:
+        self._counted = self._counted._replace(living={**self._counted.living, place: worker})
+
+    def _retire(self, place: Place, worker: Worker) -> None:
+        living = dict(self._counted.living)
+        del living[place]
+        self._counted = _Counted(living, add_up([self._counted.retired, worker.sums.without_gauges()]))
+
     async def _reload(self) -> None:
-        for worker in list(self._workers.values()):
+        for worker in self._counted.living.values():
             await worker.command("reload")
 
     def _sums(self) -> Iterable[Sums]:
-        workers = list(self._workers.values())
-        return [self._metrics.sums(), self._retired, *(worker.sums for worker in workers)]
+        living, retired = self._counted
+        return [self._metrics.sums(), retired, *(worker.sums for worker in living.values())]
 
     def _is_ready(self) -> bool:
-        return any(worker.is_ready for place, worker in list(self._workers.items()) if place.module == MAIN)
+        return any(worker.is_ready for place, worker in self._counted.living.items() if place.module == MAIN)

@@ -12,8 +12,8 @@ import pytest
 from grpc import StatusCode
 from turnout.v1.routing_pb2 import RouteBatchRequest, RouteRequest, RouteStreamRequest
 from turnout_server.doors.admission import RETRY_AFTER_S, Admission
+from turnout_server.doors.door import EOF
 from turnout_server.doors.errors import NotServingError, OverloadedError
-from turnout_server.doors.routing_servicer import EOF
 from turnout_server.settings import Settings
 
 from tests.server.conftest import Running, started

@@ -106,6 +106,9 @@ async def test_completions_that_came_while_the_service_was_held(running: Running
         stub = completion_pb2_grpc.CompletionServiceStub(channel)
         request = CompleteRequest(prompt="hello")
         await asyncio.to_thread(stub.Complete, request)
+        # The caller may have its answer before the call's task is done.
+        while port.completions.in_flight:
+            await asyncio.sleep(0)
         port.backlog.look()
         begun, _ = port.backlog._counts()
         calls = [stub.Complete.future(request, timeout=30) for _ in range(n_calls)]

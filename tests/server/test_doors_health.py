@@ -12,7 +12,7 @@ from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from turnout.v1.routing_pb2 import RouteRequest, RouteStreamRequest
-from turnout_server.doors.routing_servicer import EOF
+from turnout_server.doors.door import EOF
 from turnout_server.doors.server import MainPort
 from turnout_server.observability.metrics import Metrics
 from turnout_server.serving import Service

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from turnout.v1.routing_pb2 import RouteBatchRequest, RouteRequest, RouteStreamRequest
 from turnout_fastpath import Engine
 from turnout_server.lifecycle import StartError, open_endpoint
+from turnout_server.observability import metrics as metrics_module
 from turnout_server.observability.decision_log import DecisionLog
 from turnout_server.observability.logs import configure_logs, get_logger
 from turnout_server.observability.metrics import (
@@ -117,6 +118,14 @@ async def test_the_families_are_there_and_right(settings: Settings, log: object)
     for family in FAMILIES:
         suffix = "" if family.is_gauge or family.bounds else "_total"
         assert family.name + suffix in names
+
+
+def test_every_family_is_shown() -> None:
+    defined = {
+        name for name, value in vars(metrics_module).items() if isinstance(value, metrics_module.Family)
+    }
+    assert {name for name in defined if getattr(metrics_module, name) not in FAMILIES} == set()
+    assert len(defined) == len(FAMILIES) == len({family.name for family in FAMILIES})
 
 
 async def use_every_method(running: Running) -> None:

@@ -16,6 +16,7 @@ from turnout.completion_requests import (
     OnCut,
     StreamMode,
     build_complete_request,
+    build_complete_stream_request,
 )
 from turnout.decision import Decision
 from turnout.error_decoding import decode_rpc_error
@@ -25,7 +26,7 @@ from turnout.health import CHECK_METHOD, HealthStatus, decode_check, encode_chec
 from turnout.messages import Message
 from turnout.requests import RequestFields, RequestLike, build_request
 from turnout.results import decode_result, decode_results
-from turnout.v1.completion_pb2 import CompleteResponse, CompleteStreamRequest, CompleteStreamResponse
+from turnout.v1.completion_pb2 import CompleteResponse, CompleteStreamResponse
 from turnout.v1.completion_pb2_grpc import CompletionServiceStub
 from turnout.v1.routing_pb2 import RouteBatchRequest, RouteStreamRequest
 from turnout.v1.routing_pb2_grpc import RoutingServiceStub
@@ -228,11 +229,7 @@ class Client(ClientBase[grpc.Channel]):
         Raises:
             TurnoutError: there is no whole answer, after a `failed` event where anything was asked upstream.
         """
-        request = CompleteStreamRequest(
-            request=build_complete_request(prompt, messages=messages, **fields),
-            mode=int(mode),  # type: ignore[arg-type]
-            on_cut=int(on_cut),  # type: ignore[arg-type]
-        )
+        request = build_complete_stream_request(prompt, messages=messages, mode=mode, on_cut=on_cut, **fields)
         timeout_s = self._timeouts.complete_stream_s if timeout_s is None else timeout_s
         call = self._call(self._lane().completion.CompleteStream, request, timeout_s)
         try:

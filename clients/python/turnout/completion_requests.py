@@ -11,7 +11,7 @@ from turnout.open_enum import OpenIntEnum
 from turnout.requests import RequestFields, build_request
 from turnout.texts import require_text
 from turnout.v1.chat_pb2 import ToolChoice
-from turnout.v1.completion_pb2 import CacheOptions, CompleteRequest, GateOptions
+from turnout.v1.completion_pb2 import CacheOptions, CompleteRequest, CompleteStreamRequest, GateOptions
 
 # What `complete` and `complete_stream` take: a bare prompt, or a request from `build_complete_request`.
 CompleteLike: TypeAlias = str | CompleteRequest
@@ -137,3 +137,27 @@ def build_complete_request(
     for name, value in (metadata or {}).items():
         request.metadata[require_text(name, "metadata")] = require_text(value, "metadata")
     return request
+
+
+def build_complete_stream_request(
+    prompt: CompleteLike | None,
+    *,
+    messages: Iterable[Message] | None,
+    mode: StreamMode | int,
+    on_cut: OnCut | int,
+    **fields: Unpack[CompleteFields],
+) -> CompleteStreamRequest:
+    """What `complete_stream` of both clients sends; raises as `build_complete_request`.
+
+    Args:
+        prompt: as for `build_complete_request`.
+        messages: as for `build_complete_request`.
+        mode: when an answer is shown that gates may still reject.
+        on_cut: what happens when an answer is cut after some of it was given.
+        fields: see `CompleteFields`.
+    """
+    return CompleteStreamRequest(
+        request=build_complete_request(prompt, messages=messages, **fields),
+        mode=int(mode),  # type: ignore[arg-type]
+        on_cut=int(on_cut),  # type: ignore[arg-type]
+    )

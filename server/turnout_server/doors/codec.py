@@ -60,13 +60,14 @@ def read_request(
             raise RouteError(Reason.PROMPT_REQUIRED, "prompt")
         prompt = message.prompt
         if max_text_bytes < MAX_TEXT_BYTES:
-            _check_text(("prompt", prompt), max_text_bytes)
+            _check_count("prompt", _count_bytes(prompt), max_text_bytes, "bytes of text")
         return Request(prompt, **fields)
     if not turns:
         raise RouteError(Reason.PROMPT_REQUIRED, "prompt")
     texts = _read_turns(turns, fields)
     if max_text_bytes < MAX_TEXT_BYTES:
-        _check_text(("messages", "".join([text for _, text in texts])), max_text_bytes)
+        text = "".join([text for _, text in texts])
+        _check_count("messages", _count_bytes(text), max_text_bytes, "bytes of text")
     return Request(messages=texts, **fields)
 
 
@@ -212,9 +213,8 @@ def _read_turns(
                 _check_bytes(f"messages[{i}].tool_calls[{j}].id", call.id, MAX_ID_BYTES)
                 _check_bytes(f"messages[{i}].tool_calls[{j}].name", call.name, MAX_ID_BYTES)
         texts.append((turn.role, text))
-    if media_bytes > MAX_MEDIA_BYTES:
-        raise _invalid("messages", f"{media_bytes} bytes of media", f"{MAX_MEDIA_BYTES} bytes of media")
     if media_bytes:
+        _check_count("messages", media_bytes, MAX_MEDIA_BYTES, "bytes of media")
         fields["media_bytes"] = media_bytes
     return texts
 
@@ -271,13 +271,6 @@ def _check_bytes(field: str, text: str, limit: int) -> None:
 def _check_count(field: str, count: int, limit: int, what: str) -> None:
     if count > limit:
         raise _invalid(field, f"{count} {what}", f"{limit} {what}")
-
-
-def _check_text(field_and_text: tuple[str, str], limit: int) -> None:
-    field, text = field_and_text
-    size = _count_bytes(text)
-    if size > limit:
-        raise _invalid(field, f"{size} bytes of text", f"{limit} bytes of text")
 
 
 def _invalid(field: str, value: object, limit: str) -> RouteError:

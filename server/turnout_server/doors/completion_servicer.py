@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter, perf_counter_ns
 from typing import Any, TypeAlias
@@ -51,17 +51,10 @@ from turnout_server.doors.completion_writing import (
     write_event,
     write_failure,
 )
-from turnout_server.doors.errors import (
-    DeadlineExceededError,
-    Failure,
-    MalformedRequestError,
-    OverloadedError,
-    abort,
-    describe_failure,
-)
-from turnout_server.doors.routing_servicer import Context, Handler, Method
+from turnout_server.doors.door import AdmittedDoor, Context, Method
+from turnout_server.doors.errors import DeadlineExceededError, MalformedRequestError, abort
 from turnout_server.doors.wire import Bulky, Malformed, parser
-from turnout_server.observability.metrics import COVERAGE, ERRORS, Metrics
+from turnout_server.observability.metrics import Metrics
 from turnout_server.providers.chat import StreamEvent, UsageUpdate
 from turnout_server.providers.faults import FaultKind
 from turnout_server.resilience.clock import Clock
@@ -83,7 +76,7 @@ class _Carried:
     decision: RouteResponse
 
 
-class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+class CompletionDoor(AdmittedDoor):
     """The service's methods, behind an admission of their own: decisions do not wait behind completions."""
 
     def __init__(
@@ -106,10 +99,9 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             clock: of deadlines.
             max_text_bytes: most bytes of text of one request.
         """
+        super().__init__(metrics, admission)
         self._router = router
         self._completer = completer
-        self._metrics = metrics
-        self._admission = admission
         self._clock = clock
         self._max_text_bytes = max_text_bytes
         # Of the event loop's thread.
@@ -118,31 +110,16 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._unary = Method("Complete", metrics, service=SERVICE)
         self._stream = Method("CompleteStream", metrics, service=SERVICE, kind="server_stream")
         unary, streaming = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
-        self._handlers: dict[str, Handler] = {
-            self._unary.path: unary(
-                self.complete, parser(CompleteRequest), CompleteResponse.SerializeToString
-            ),
-            self._stream.path: streaming(
-                self.complete_stream, parser(CompleteStreamRequest), CompleteStreamResponse.SerializeToString
-            ),
-        }
-        # Without deserializers: what is refused is not parsed.
-        self._refusals: dict[str, Handler] = {
-            self._unary.path: unary(self._refuser(self._unary)),
-            self._stream.path: streaming(self._refuser(self._stream)),
-        }
-
-    @property
-    def paths(self) -> Collection[str]:
-        """The methods, each counted by the admission while it is in flight."""
-        return self._handlers.keys()
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        """The handler of a call, by its method; runs in the call's own task, before its message comes."""
-        handler = self._handlers.get(handler_call_details.method)
-        if handler is None or self._admission.admit():
-            return handler
-        return self._refusals[handler_call_details.method]
+        self._add(
+            self._unary, unary, self.complete, parser(CompleteRequest), CompleteResponse.SerializeToString
+        )
+        self._add(
+            self._stream,
+            streaming,
+            self.complete_stream,
+            parser(CompleteStreamRequest),
+            CompleteStreamResponse.SerializeToString,
+        )
 
     async def complete(self, received: Received, context: Context) -> CompleteResponse:
         """Answers one request."""
@@ -321,24 +298,6 @@ class CompletionDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         method.succeeded.add()
         method.seconds.observe(perf_counter() - began)
         return result
-
-    def _refuser(self, method: Method) -> Callable[[Any, Context], Awaitable[None]]:
-        shed = self._metrics.count(COVERAGE, "shed")
-
-        async def refuse(_: object, context: Context) -> None:
-            method.started.add()
-            error = self._admission.refusal()
-            if isinstance(error, OverloadedError):
-                shed.add()
-            failure = describe_failure(error)
-            self._count_failure(method, failure)
-            await abort(context, failure)
-
-        return refuse
-
-    def _count_failure(self, method: Method, failure: Failure) -> None:
-        method.count_ended(failure.code.name)
-        self._metrics.count(ERRORS, failure.reason_name).add()
 
 
 class _Writer:

@@ -6,9 +6,8 @@ No interceptors and no task a call: each would cost more than the decision.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
 from time import perf_counter
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn
 
 import grpc
 from turnout.v1.routing_pb2 import (
@@ -20,12 +19,8 @@ from turnout.v1.routing_pb2 import (
 )
 
 from turnout_server.doors.admission import Admission
-from turnout_server.doors.errors import (
-    Failure,
-    OverloadedError,
-    abort,
-    describe_failure,
-)
+from turnout_server.doors.door import EOF, AdmittedDoor, Context, Method
+from turnout_server.doors.errors import abort, describe_failure
 from turnout_server.doors.items import (
     Deadline,
     ItemDecider,
@@ -35,78 +30,43 @@ from turnout_server.doors.items import (
     read_batch,
 )
 from turnout_server.doors.wire import BULKY_BYTES, Bulky, parser
-from turnout_server.observability.metrics import COVERAGE, ERRORS, HANDLED, HANDLING, STARTED, Metrics
+from turnout_server.observability.metrics import Metrics
 
 SERVICE = "turnout.v1.RoutingService"
 # Items of a batch between two turns of the event loop, so that others wait for a batch under a millisecond.
 BATCH_CHUNK = 32
 
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-# The stubs of grpc lack it.
-EOF: object = grpc.aio.EOF  # type: ignore[attr-defined]
-
-
-class Method:
-    """One RPC method: its name, and what is counted of its calls."""
-
-    def __init__(self, name: str, metrics: Metrics, *, kind: str = "unary", service: str = SERVICE) -> None:
-        self.path = f"/{service}/{name}"
-        self._metrics = metrics
-        self._labels = (kind, service, name)
-        self.started = metrics.count(STARTED, *self._labels)
-        self.succeeded = metrics.count(HANDLED, *self._labels, "OK")
-        self.seconds = metrics.timing(HANDLING, *self._labels)
-
-    def count_ended(self, code: str) -> None:
-        """Counts a call that ended with another code than OK."""
-        self._metrics.count(HANDLED, *self._labels, code).add()
-
-
-class RoutingDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+class RoutingDoor(AdmittedDoor):
     """The service's methods, each behind admission."""
 
     def __init__(
         self, decider: ItemDecider, metrics: Metrics, admission: Admission, *, max_batch: int = 1024
     ) -> None:
         """Answers with what `decider` decides; a batch holds at most `max_batch` requests."""
+        super().__init__(metrics, admission)
         self._decider = decider
-        self._metrics = metrics
-        self._admission = admission
         self._max_batch = max_batch
-        self._route = Method("Route", metrics)
-        self._batch = Method("RouteBatch", metrics)
-        self._stream = Method("RouteStream", metrics, kind="bidi_stream")
+        self._route = Method("Route", metrics, service=SERVICE)
+        self._batch = Method("RouteBatch", metrics, service=SERVICE)
+        self._stream = Method("RouteStream", metrics, service=SERVICE, kind="bidi_stream")
         unary, streaming = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
-        self._handlers: dict[str, Handler] = {
-            # Bytes both ways: parsed and written by compiled code.
-            self._route.path: unary(self.route),
-            self._batch.path: unary(
-                self.route_batch, parser(RouteBatchRequest), RouteBatchResponse.SerializeToString
-            ),
-            self._stream.path: streaming(
-                self.route_stream, parser(RouteStreamRequest), RouteStreamResponse.SerializeToString
-            ),
-        }
-        # Without deserializers: what is refused is not parsed.
-        self._refusals: dict[str, Handler] = {
-            self._route.path: unary(self._refuser(self._route)),
-            self._batch.path: unary(self._refuser(self._batch)),
-            self._stream.path: streaming(self._refuser(self._stream)),
-        }
-
-    @property
-    def paths(self) -> Collection[str]:
-        """The methods, each counted by the admission while it is in flight."""
-        return self._handlers.keys()
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        """The handler of a call, by its method; runs in the call's own task, before its message comes."""
-        handler = self._handlers.get(handler_call_details.method)
-        if handler is None or self._admission.admit():
-            return handler
-        return self._refusals[handler_call_details.method]
+        # Bytes both ways: parsed and written by compiled code.
+        self._add(self._route, unary, self.route)
+        self._add(
+            self._batch,
+            unary,
+            self.route_batch,
+            parser(RouteBatchRequest),
+            RouteBatchResponse.SerializeToString,
+        )
+        self._add(
+            self._stream,
+            streaming,
+            self.route_stream,
+            parser(RouteStreamRequest),
+            RouteStreamResponse.SerializeToString,
+        )
 
     async def route(self, data: bytes, context: Context) -> bytes:
         """Decides one request."""
@@ -195,21 +155,3 @@ class RoutingDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._count_failure(method, failure)
         method.seconds.observe(perf_counter() - began)
         await abort(context, failure)
-
-    def _refuser(self, method: Method) -> Callable[[Any, Context], Awaitable[None]]:
-        shed = self._metrics.count(COVERAGE, "shed")
-
-        async def refuse(_: object, context: Context) -> None:
-            method.started.add()
-            error = self._admission.refusal()
-            if isinstance(error, OverloadedError):
-                shed.add()
-            failure = describe_failure(error)
-            self._count_failure(method, failure)
-            await abort(context, failure)
-
-        return refuse
-
-    def _count_failure(self, method: Method, failure: Failure) -> None:
-        method.count_ended(failure.code.name)
-        self._metrics.count(ERRORS, failure.reason_name).add()

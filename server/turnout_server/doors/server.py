@@ -18,6 +18,7 @@ from turnout_server.doors.admission import Admission
 from turnout_server.doors.backlog import Arrivals, Backlog, count_calls, newest_server_id
 from turnout_server.doors.completion_servicer import SERVICE as COMPLETION_SERVICE
 from turnout_server.doors.completion_servicer import CompletionDoor
+from turnout_server.doors.door import AdmittedDoor
 from turnout_server.doors.health import HealthDoor
 from turnout_server.doors.items import ItemDecider, RecordsRoutes
 from turnout_server.doors.routing_servicer import SERVICE, RoutingDoor
@@ -87,7 +88,7 @@ class MainPort:
         log = DecisionLog(settings.log_sample)
         decider = ItemDecider(router, metrics, log, max_text_bytes=settings.max_text_bytes, recorder=recorder)
         door = RoutingDoor(decider, metrics, self.admission, max_batch=settings.max_batch)
-        doors: list[RoutingDoor | CompletionDoor] = [door]
+        doors: list[AdmittedDoor] = [door]
         if completer is not None:
             completion_door = CompletionDoor(
                 router,

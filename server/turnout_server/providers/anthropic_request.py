@@ -26,12 +26,14 @@ from turnout_server.providers.closed_schema import close_schema
 from turnout_server.providers.encoding import (
     JSON_INSTRUCTION,
     SCHEMA_INSTRUCTION,
+    add_turn,
     base64_of,
+    declare_tool,
     limit_markers,
     mark_cached,
     output_limit,
+    parse_answer_schema,
     parse_arguments,
-    parse_schema,
     system_parts,
 )
 from turnout_server.providers.protocol import ProviderCall
@@ -89,7 +91,7 @@ def plan_json(call: ProviderCall) -> JsonPlan:
         return JsonPlan(JsonWay.NONE)
     if wanted.kind is FormatKind.JSON_OBJECT:
         return JsonPlan(JsonWay.INSTRUCTION)
-    schema = parse_schema(wanted.schema_json, "response_format.json_schema.schema_json")
+    schema = parse_answer_schema(call.request)
     model = call.target.model
     if not _NO_FORMAT.match(model) and (closed := close_schema(schema)) is not None:
         return JsonPlan(JsonWay.NATIVE, closed)
@@ -162,10 +164,7 @@ def _messages(request: ChatRequest) -> list[dict[str, Any]]:
         if not blocks:
             continue
         mark_cached(blocks[-1], message.cache)
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        else:
-            turns.append({"role": role, "content": blocks})
+        add_turn(turns, role, "content", blocks)
     return turns
 
 
@@ -214,12 +213,7 @@ def _add_tools(body: dict[str, Any], call: ProviderCall, plan: JsonPlan, ignored
     request, model = call.request, call.target.model
     tools: list[dict[str, Any]] = []
     for index, tool in enumerate(request.tools):
-        wire: dict[str, Any] = {
-            "name": tool.name,
-            "input_schema": parse_schema(tool.parameters_json, f"tools[{index}].parameters_json_schema"),
-        }
-        if tool.description:
-            wire["description"] = tool.description
+        wire = declare_tool(tool, index, "input_schema")
         if tool.strict and _NO_FORMAT.match(model):
             ignored.append("tools.strict")
         elif tool.strict:

@@ -10,7 +10,15 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from turnout_server.providers.chat import CacheLifetime, ChatRequest, MediaPart, Message, Role, TextPart
+from turnout_server.providers.chat import (
+    CacheLifetime,
+    ChatRequest,
+    MediaPart,
+    Message,
+    Role,
+    TextPart,
+    Tool,
+)
 from turnout_server.providers.protocol import ProviderCall
 from turnout_server.providers.transport import HttpRequest
 from turnout_server.providers.wire import Encoded, NotCarried
@@ -79,6 +87,33 @@ def parse_schema(text: str, place: str) -> dict[str, Any]:
     return found
 
 
+def parse_answer_schema(request: ChatRequest) -> dict[str, Any]:
+    """The schema that the answer is to fit.
+
+    Raises:
+        NotCarried: it is no JSON object.
+    """
+    return parse_schema(request.response_format.schema_json, "response_format.json_schema.schema_json")
+
+
+def declare_tool(tool: Tool, index: int, schema_field: str) -> dict[str, Any]:
+    """A tool's name, its parameters' schema in the wire format's field for it, and its description, if it has one.
+
+    Args:
+        tool: the tool.
+        index: of the request's tools.
+        schema_field: the wire format's name.
+
+    Raises:
+        NotCarried: the schema is no JSON object.
+    """
+    schema = parse_schema(tool.parameters_json, f"tools[{index}].parameters_json_schema")
+    wire: dict[str, Any] = {"name": tool.name, schema_field: schema}
+    if tool.description:
+        wire["description"] = tool.description
+    return wire
+
+
 def parse_arguments(text: str, place: str) -> dict[str, Any]:
     """A tool call's arguments, for wire formats that take them as an object; none are an empty one.
 
@@ -101,6 +136,14 @@ def system_parts(request: ChatRequest) -> Iterator[tuple[Message, TextPart]]:
             if not isinstance(part, TextPart):
                 raise NotCarried(f"messages[{index}].parts[{number}]", "a system message is text alone")
             yield message, part
+
+
+def add_turn(turns: list[dict[str, Any]], role: str, field: str, content: list[dict[str, Any]]) -> None:
+    """Adds a message's content, in the turns' field for it; neighbours of one side are one turn."""
+    if turns and turns[-1]["role"] == role:
+        turns[-1][field] += content
+    else:
+        turns.append({"role": role, field: content})
 
 
 def mark_cached(block: dict[str, Any], cache: CacheLifetime | None) -> dict[str, Any]:

@@ -21,10 +21,12 @@ from turnout_server.providers.chat import (
     ToolChoiceMode,
 )
 from turnout_server.providers.encoding import (
+    add_turn,
     base64_of,
+    declare_tool,
     output_limit,
+    parse_answer_schema,
     parse_arguments,
-    parse_schema,
     system_parts,
 )
 from turnout_server.providers.protocol import ProviderCall
@@ -100,12 +102,8 @@ def _contents(request: ChatRequest, *, needs_signature: bool) -> list[dict[str, 
         names.update((called.id, called.name) for called in message.tool_calls)
         role = "model" if message.role is Role.ASSISTANT else "user"
         parts = _parts(message, names, f"messages[{index}]", needs_signature)
-        if not parts:
-            continue
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["parts"] += parts
-        else:
-            turns.append({"role": role, "parts": parts})
+        if parts:
+            add_turn(turns, role, "parts", parts)
     return turns
 
 
@@ -151,17 +149,9 @@ def _part(part: Part) -> dict[str, Any]:
 def _add_tools(body: dict[str, Any], request: ChatRequest, ignored: list[str]) -> None:
     if not request.tools:
         return
-    declarations: list[dict[str, Any]] = []
-    for index, tool in enumerate(request.tools):
-        declaration: dict[str, Any] = {
-            "name": tool.name,
-            "parametersJsonSchema": parse_schema(
-                tool.parameters_json, f"tools[{index}].parameters_json_schema"
-            ),
-        }
-        if tool.description:
-            declaration["description"] = tool.description
-        declarations.append(declaration)
+    declarations = [
+        declare_tool(tool, index, "parametersJsonSchema") for index, tool in enumerate(request.tools)
+    ]
     body["tools"] = [{"functionDeclarations": declarations}]
     choice = request.tool_choice
     if choice.mode is not ToolChoiceMode.AUTO:
@@ -189,8 +179,7 @@ def _generation_config(call: ProviderCall, ignored: list[str]) -> dict[str, Any]
     if wanted.kind is not FormatKind.TEXT:
         config["responseMimeType"] = "application/json"
     if wanted.kind is FormatKind.JSON_SCHEMA:
-        place = "response_format.json_schema.schema_json"
-        config["responseJsonSchema"] = parse_schema(wanted.schema_json, place)
+        config["responseJsonSchema"] = parse_answer_schema(request)
     return {name: value for name, value in config.items() if value is not None}
 
 

@@ -25,11 +25,12 @@ from turnout_server.providers.encoding import (
     SCHEMA_INSTRUCTION,
     base64_of,
     data_uri,
+    declare_tool,
     format_name,
     limit_markers,
     mark_cached,
     output_limit,
-    parse_schema,
+    parse_answer_schema,
 )
 from turnout_server.providers.protocol import ProviderCall
 from turnout_server.providers.wire import NotCarried
@@ -163,12 +164,7 @@ def _add_tools(body: dict[str, Any], request: ChatRequest, dialect: Dialect, ign
         return
     body["tools"] = []
     for index, tool in enumerate(request.tools):
-        function: dict[str, Any] = {
-            "name": tool.name,
-            "parameters": parse_schema(tool.parameters_json, f"tools[{index}].parameters_json_schema"),
-        }
-        if tool.description:
-            function["description"] = tool.description
+        function = declare_tool(tool, index, "parameters")
         if tool.strict:
             _set(function, "strict", True, dialect.strict_tools, ignored, "tools.strict")
         body["tools"].append({"type": "function", "function": function})
@@ -187,7 +183,7 @@ def _add_format(body: dict[str, Any], call: ProviderCall, dialect: Dialect) -> N
     if wanted.kind is FormatKind.TEXT:
         return
     if wanted.kind is FormatKind.JSON_SCHEMA:
-        schema = parse_schema(wanted.schema_json, "response_format.json_schema.schema_json")
+        schema = parse_answer_schema(call.request)
         known = dialect.schema_models is None or dialect.schema_models.search(call.target.model)
         if dialect.schema is SchemaSupport.RESPONSE_FORMAT and known:
             described: dict[str, Any] = {"name": format_name(call.request), "schema": schema}

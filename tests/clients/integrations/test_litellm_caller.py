@@ -6,9 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from turnout import ErrorReason, InvalidRequestError
 from turnout.integrations.litellm_caller import (
     DEFAULT_SOURCES,
     MAX_SESSION_BYTES,
+    MAX_TENANT_BYTES,
     TenantSource,
     session_of,
     tenant_of,
@@ -52,6 +54,18 @@ def test_metadata_without_a_tenant_names_none(metadata: object) -> None:
     key = SimpleNamespace(**(KEY | {"metadata": metadata}))
     assert tenant_of(key, [TenantSource.KEY_METADATA]) == ""
     assert tenant_of(object(), list(TenantSource)) == ""
+
+
+@pytest.mark.parametrize("letter", ["x", "\u00e9"])
+def test_a_tenant_beyond_the_contract_is_refused_by_its_name(letter: str) -> None:
+    """The next source is not asked: who is too long for one tenant is not another."""
+    most = letter * (MAX_TENANT_BYTES // len(letter.encode()))
+    assert tenant_of(SimpleNamespace(**(KEY | {"team_alias": most})), DEFAULT_SOURCES) == most
+    with pytest.raises(InvalidRequestError, match=r"TEAM_ALIAS \(team_alias\).* 256 bytes") as refused:
+        tenant_of(SimpleNamespace(**(KEY | {"team_alias": most + "x"})), DEFAULT_SOURCES)
+    error = refused.value
+    assert error.reason == ErrorReason.INVALID_FIELD
+    assert (error.field, error.value, error.limit) == ("caller.tenant", "257 bytes", "256 bytes")
 
 
 @pytest.mark.parametrize(

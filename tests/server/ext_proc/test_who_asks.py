@@ -8,6 +8,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from turnout_server.quality.store.place import find_place, make_engine
+from turnout_server.quality.store.spent import read_spent
+from turnout_server.resilience.spend_budget import Scope, ScopeKind
 
 from tests.server.ext_proc.conftest import Gateway, Opener
 from tests.server.ext_proc.envoys import find_envoy
@@ -48,6 +51,14 @@ async def test_the_tenant_stands_with_decision_and_cost(gateway: Opener, tmp_pat
     assert rows(path, "select tenant, tier from decisions order by tenant") == told
     costs = rows(path, "select tenant, tier, input_uncached, output_text from costs order by tenant")
     assert costs == [(*one, 11, 7) for one in told]
+    # A budget that is summed from the store has it all, each tenant's.
+    place = find_place(str(path))
+    assert place is not None
+    engine = make_engine(place, read_only=True)
+    with engine.begin() as connection:
+        spent = read_spent(connection, day_ms=0, month_ms=0)
+    engine.dispose()
+    assert all(spent[Scope(ScopeKind.TENANT, name)][0] > 0 for name, _ in told)
 
 
 async def test_a_session_keeps_its_tier(gateway: Opener) -> None:

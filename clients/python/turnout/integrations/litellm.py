@@ -16,7 +16,7 @@ from turnout.aio import AsyncClient
 from turnout.connection import DEFAULT_TARGET
 from turnout.errors import InvalidRequestError
 from turnout.fail_open import DEFAULT_TIMEOUT_S
-from turnout.integrations.auto_model import AutoModel, Choice, turns_of_anthropic
+from turnout.integrations.auto_model import AutoModel, Choice, names_auto, turns_of_anthropic
 from turnout.integrations.litellm_caller import DEFAULT_SOURCES, TenantSource, session_of, tenant_of
 
 ANTHROPIC = "anthropic_messages"
@@ -72,23 +72,24 @@ class TurnoutHook(CustomLogger):
         Raises:
             litellm.BadRequestError: the request breaks the contract.
         """
-        messages = data.get("messages")
+        messages, model = data.get("messages"), data.get("model")
         if call_type not in CALL_TYPES or not isinstance(messages, list):
             return None
+        if not isinstance(model, str) or not names_auto(model):
+            return None
         fields: dict[str, Any] = {}
-        if tenant := tenant_of(user_api_key_dict, self._tenant_from):
-            fields["tenant"] = tenant
         if session_id := session_of(data):
             fields["session_id"] = session_id
         if call_type == ANTHROPIC:
             messages = turns_of_anthropic(data.get("system"), messages)
         else:
             fields |= {key: value for key in ("tools", "response_format") if (value := data.get(key))}
-        model = data.get("model")
         try:
+            if tenant := tenant_of(user_api_key_dict, self._tenant_from):
+                fields["tenant"] = tenant
             choice = await self._auto.choose(model, messages, **fields)
         except InvalidRequestError as error:
-            raise litellm.BadRequestError(str(error), model=str(model), llm_provider="turnout") from error
+            raise litellm.BadRequestError(str(error), model=model, llm_provider="turnout") from error
         if choice is None:
             return None
         data["model"] = choice.model

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
+from grpc import StatusCode
+
+from turnout.errors import ErrorReason, InvalidRequestError
+
 # turnout/v1/routing.proto, CallerContext.
+MAX_TENANT_BYTES = 256
 MAX_SESSION_BYTES = 256
 TENANT_KEY = "turnout_tenant"
 
@@ -36,14 +41,31 @@ def tenant_of(key: object, sources: Sequence[TenantSource]) -> str:
     Args:
         key: LiteLLM's `UserAPIKeyAuth`.
         sources: where to look, in order.
+
+    Raises:
+        InvalidRequestError: it is longer than the contract allows. Cut off, it might be another's; left out, it would be
+            nobody's, and bound by no budget or rule.
     """
     for source in sources:
         value = getattr(key, source, None)
         if source in (TenantSource.TEAM_METADATA, TenantSource.KEY_METADATA):
             value = value.get(TENANT_KEY) if isinstance(value, Mapping) else None
         if isinstance(value, str) and value:
-            return value
+            return _checked(value, source)
     return ""
+
+
+def _checked(tenant: str, source: TenantSource) -> str:
+    count = len(tenant.encode("utf-8", "replace"))
+    if count <= MAX_TENANT_BYTES:
+        return tenant
+    size, limit = f"{count} bytes", f"{MAX_TENANT_BYTES} bytes"
+    raise InvalidRequestError(
+        f"caller.tenant: {size} from LiteLLM's {source.name} ({source}) breaks the limit: {limit}",
+        code=StatusCode.INVALID_ARGUMENT,
+        reason=ErrorReason.INVALID_FIELD,
+        metadata={"field": "caller.tenant", "value": size, "limit": limit},
+    )
 
 
 def session_of(data: Mapping[str, object]) -> str:

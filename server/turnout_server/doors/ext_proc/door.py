@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import random
 from time import perf_counter
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import grpc
 
 from turnout_server.doors.admission import RETRY_AFTER_S, Admission
+from turnout_server.doors.door import EOF, Context, Method
 from turnout_server.doors.errors import OverloadedError, abort, describe_failure
 from turnout_server.doors.ext_proc.models import Models
 from turnout_server.doors.ext_proc.outcomes import Outcomes
 from turnout_server.doors.ext_proc.processor import Processor, Setting
-from turnout_server.doors.routing_servicer import EOF, Method
 from turnout_server.doors.wire import BULKY_BYTES
 from turnout_server.observability.metrics import COVERAGE, GATEWAY_STREAMS, Metrics
 from turnout_server.routing import Router
 
 SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class ExtProcDoor(grpc.GenericRpcHandler):  # type: ignore[type-arg]

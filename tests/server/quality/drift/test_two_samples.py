@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chi2, chi2_contingency
+from scipy.stats import chi2, chi2_contingency, fisher_exact
 from turnout_server.quality.drift.two_samples import chi_squared_tail, compare
 
 frequent = st.integers(50, 5000)
@@ -40,11 +40,46 @@ def test_the_index_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [({}, {"a": 9}), ({"a": 9}, {}), ({"a": 9}, {"a": 3}), ({"a": 1, "b": 1}, {"a": 1, "b": 2})],
-    ids=["nothing before", "nothing after", "one category", "too few to tell"],
+    [({}, {"a": 9}), ({"a": 9}, {}), ({"a": 9}, {"a": 3}), ({"a": 9, "b": 0}, {"a": 3, "b": 0})],
+    ids=["nothing before", "nothing after", "one category", "another that nothing has"],
 )
 def test_nothing_is_certain_of_nothing(before: dict[str, float], after: dict[str, float]) -> None:
     assert compare(before, after) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("sizes", [(100, 100_000), (100_000, 100), (3, 100_000), (20, 20)])
+def test_a_total_change_is_one_however_unlike_the_sizes(sizes: tuple[int, int]) -> None:
+    found = compare({"a": sizes[0]}, {"z": sizes[1]})
+    assert found.stability_index > 1
+    assert found.chance < 1e-9
+
+
+def test_a_total_change_is_one_among_many_rare_categories() -> None:
+    before = {f"c{number}": 4 for number in range(20)}
+    assert compare(before, {"z": 10_000}).chance < 1e-9
+
+
+rare = st.integers(0, 12)
+
+
+@given(rare, rare, st.integers(12, 400), st.integers(12, 40_000))
+def test_the_chance_of_what_is_rare_is_exact(a: int, b: int, rest_a: int, rest_b: int) -> None:
+    n, m = a + rest_a, b + rest_b
+    if not 0 < a + b < 5 * (n + m) / min(n, m):
+        return
+    expected = fisher_exact([[a, b], [rest_a, rest_b]]).pvalue
+    found = compare({"rare": a, "usual": rest_a}, {"rare": b, "usual": rest_b})
+    assert found.chance == pytest.approx(expected, rel=1e-6, abs=1e-300)
+
+
+def test_too_few_tell_nothing() -> None:
+    assert compare({"a": 1, "b": 1}, {"a": 1, "b": 2}).chance == pytest.approx(1.0)
+
+
+def test_one_rare_category_that_is_gone_is_no_certainty() -> None:
+    """The one of a hundred fell into the small sample by a chance of 100 in 100,100; the G-test would say a fifth of it."""
+    found = compare({"a": 99, "b": 1}, {"a": 100_000})
+    assert found.chance == pytest.approx(100 / 100_100)
 
 
 def test_what_is_new_is_finite_and_certain() -> None:
