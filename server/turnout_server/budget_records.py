@@ -41,14 +41,15 @@ class BudgetRecords:
         """Restores what is not restored yet, before requests are let in; True if that was done."""
         if not self._limits.readings_due:
             return True
-        return self._count(self._read(), self._limits.book)
+        book, now_ms = self._limits.book, unix_ms(self._clock)
+        return self._count(self._read(now_ms), book, now_ms)
 
     async def restore(self) -> bool:
         """As `restore_now`, with the store read in a thread."""
         if not self._limits.readings_due:
             return True
-        book = self._limits.book
-        return self._count(await asyncio.to_thread(self._read), book)
+        book, now_ms = self._limits.book, unix_ms(self._clock)
+        return self._count(await asyncio.to_thread(self._read, now_ms), book, now_ms)
 
     async def keep(self) -> None:
         """Tries again what failed, and reads again what others may have written meanwhile, until cancelled."""
@@ -56,12 +57,11 @@ class BudgetRecords:
             await asyncio.sleep(RETRY_S)
             await self.restore()
 
-    def _read(self) -> Spent | None:
-        """What was spent; None if the store cannot be read now."""
+    def _read(self, now_ms: int) -> Spent | None:
+        """What was spent of the day and of the month; None if the store cannot be read now."""
         if self._store is None or self._place is None:
             get_logger().warning("budgets_not_restored", cause="nothing is stored: `store` is off")
             return {}
-        now_ms = unix_ms(self._clock)
         try:
             # The costs that a process left which was killed are taken in first, and this one's own.
             if not self._store.flush(PATIENCE_S):
@@ -87,13 +87,16 @@ class BudgetRecords:
             )
             return None
 
-    def _count(self, spent: Spent | None, book: BudgetBook) -> bool:
-        if spent is None:
+    def _count(self, spent: Spent | None, book: BudgetBook, now_ms: int) -> bool:
+        # Of a day that is over meanwhile, nothing is today's.
+        if spent is None or day_of(now_ms) != day_of(unix_ms(self._clock)):
             return False
         # A file is this machine's own; a server's records may be of others, of whom the exchange knows.
         of_all = self._sharing is not None and self._place is not None and not self._place.is_sqlite
         if of_all and self._sharing is not None:
             self._sharing.learn(spent)
         self._limits.restore(spent, book, of_all_machines=of_all)
+        if self._store is None:
+            self._limits.readings_due = 0
         get_logger().info("budgets_restored", scopes=len(spent))
         return True

@@ -1,4 +1,4 @@
-"""How often a worker reads what was spent before."""
+"""How often a worker reads what was spent before, and of which day."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from turnout_fastpath import StateBlock
+from turnout_server.budget_records import BudgetRecords
 from turnout_server.completion.live_limits import LiveLimits
 from turnout_server.completion.stated_limits import WorkerPlace
 from turnout_server.observability.metrics import Metrics
@@ -41,3 +42,25 @@ def test_records_are_read_once_or_by_one_of_several_workers_thrice_and_for_the_p
         # The same limits under another revision.
         limits.follow(Source(policy, bundle).compile(state))
         assert limits.readings_due == 0
+
+
+class Passing(FakeClock):
+    """A second passes from one look to the next."""
+
+    def unix_s(self) -> float:
+        self.advance(1.0)
+        return super().unix_s()
+
+
+def test_what_is_read_of_a_day_that_ends_meanwhile_is_read_again(
+    bundle: Path, policy: Path, document: dict[str, Any], log: object
+) -> None:
+    policy.write_text(json.dumps(document | {"budgets": {"tenants": {"acme": {"day_usd": 1}}}}))
+    snapshot = Source(policy, bundle).compile(StateBlock())
+    limits = LiveLimits(snapshot, FakeClock(), Random(), Metrics(), place=WorkerPlace(0, 2))
+    records = BudgetRecords(limits, None, None, Passing(unix_s=20_000 * 86_400 - 1.5))
+    assert not records.restore_now()
+    assert limits.readings_due
+    assert records.restore_now()
+    # Without a store there is nothing to read again.
+    assert not limits.readings_due
