@@ -75,7 +75,7 @@ def budget(
 def lines_of(book: BudgetBook, spent: Spent) -> list[BudgetLine]:
     """A line for each limit: of the budgets that the file names, then of the other tenants that have spent."""
     from turnout_server.quality.store.spent import whole
-    from turnout_server.resilience.spend_budget import ScopeKind
+    from turnout_server.resilience.budgets import ScopeKind
 
     others = [scope for scope in sorted(spent) if scope.kind is ScopeKind.TENANT and not book.name_of(scope)]
     lines = []

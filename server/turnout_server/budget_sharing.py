@@ -16,10 +16,10 @@ from turnout_server.lifecycle import StartError
 from turnout_server.observability.metrics import SHARED_EXCHANGES, Metrics
 from turnout_server.resilience.breaker import Breaker
 from turnout_server.resilience.breaker_rules import BreakerRules
+from turnout_server.resilience.budgets import BudgetKind, Scope, counter_name
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.periods import day_of, month_of, unix_ms
 from turnout_server.resilience.shared_limits import RedisStore, SharedSpend
-from turnout_server.resilience.spend_budget import BudgetKind, Scope, counter_name
 from turnout_server.settings import Settings
 
 INTERVAL_S = 1.0

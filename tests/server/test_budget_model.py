@@ -20,9 +20,9 @@ from turnout_server.completion.stated_limits import (
     retry_rules_of,
 )
 from turnout_server.policy_file import PolicyFileError, load_policy_file, parse_policy, resolve
-from turnout_server.resilience import rates, spend_budget
+from turnout_server.resilience import budgets, rates
+from turnout_server.resilience.budgets import Budget, Scope, ScopeKind
 from turnout_server.resilience.limits import Limit
-from turnout_server.resilience.spend_budget import Budget, Scope, ScopeKind
 
 EXAMPLE = Path(__file__).parents[2] / "docs/policies/budgets.yaml"
 NANO = st.integers(0, 18_000_000 * 10**9)
@@ -109,7 +109,7 @@ def test_a_document_from_before_there_were_budgets_has_none() -> None:
 
 
 def test_limits_are_those_of_the_state_block() -> None:
-    assert budget_model.MAX_USD * 10**9 <= spend_budget.MOST_NANO_USD
+    assert budget_model.MAX_USD * 10**9 <= budgets.MOST_NANO_USD
     assert budget_model.MAX_PER_MINUTE == rates.MOST_A_MINUTE
 
 

@@ -16,10 +16,10 @@ from turnout_server.completion.allowance import Allowance
 from turnout_server.providers.faults import FaultKind
 from turnout_server.resilience.breaker import Health
 from turnout_server.resilience.breakers import Permit, Use
+from turnout_server.resilience.budgets import Exhausted
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.limits import Entry, Limits, Refusal
 from turnout_server.resilience.retry_policy import WAIT_JITTER, longest_wait_s
-from turnout_server.resilience.spend_budget import Exhausted
 
 if TYPE_CHECKING:
     from turnout_server.completion.attempts import AttemptLog

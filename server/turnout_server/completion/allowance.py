@@ -12,14 +12,8 @@ from typing import TYPE_CHECKING
 from turnout_server.completion.attempt import NOT_THE_CALLERS
 from turnout_server.completion.estimates import estimate_cost
 from turnout_server.completion.failures import BudgetExhaustedError
-from turnout_server.resilience.spend_budget import (
-    MOST_RESERVED_NANO_USD,
-    Exhausted,
-    Reservation,
-    Scope,
-    ScopeKind,
-    Spending,
-)
+from turnout_server.resilience.budgets import Exhausted, Scope, ScopeKind
+from turnout_server.resilience.spend_budget import MOST_RESERVED_NANO_USD, Reservation, Spending
 
 if TYPE_CHECKING:
     from turnout_server.completion.fleet import Deployment

@@ -15,9 +15,10 @@ from turnout_server.completion.stated_limits import purpose_scope
 from turnout_server.providers.chat import ChatRequest
 from turnout_server.resilience.breaker import Health
 from turnout_server.resilience.breakers import Permit
+from turnout_server.resilience.budgets import Exhausted
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.deadline import Deadline
-from turnout_server.resilience.spend_budget import MOST_RESERVED_NANO_USD, Exhausted, Spending
+from turnout_server.resilience.spend_budget import MOST_RESERVED_NANO_USD, Spending
 
 
 class NoAnswer(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from turnout_server.completion.attempts import Attempt
 from turnout_server.providers.faults import FaultKind
-from turnout_server.resilience.spend_budget import Exhausted
+from turnout_server.resilience.budgets import Exhausted
 
 
 class CompletionError(Exception):

@@ -22,17 +22,11 @@ from turnout_server.observability.metrics import (
     Labels,
     Metrics,
 )
+from turnout_server.resilience.budgets import BudgetKind, Elsewhere, Exhausted, Scope, Settled
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.limits import Limits, Refusal
 from turnout_server.resilience.rates import Rates
-from turnout_server.resilience.spend_budget import (
-    BudgetKind,
-    Elsewhere,
-    Exhausted,
-    Scope,
-    Settled,
-    Spending,
-)
+from turnout_server.resilience.spend_budget import Spending
 
 if TYPE_CHECKING:
     from turnout_server.completion.run import Run

@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 
 from turnout_server.completion.attempt import NOT_THE_CALLERS, Purpose
 from turnout_server.completion.cost import parse_usd
-from turnout_server.resilience.limits import Limit, share_of
-from turnout_server.resilience.retry_budget import CONCURRENT, SHARE
-from turnout_server.resilience.spend_budget import (
+from turnout_server.resilience.budgets import (
     OTHER_TENANTS,
     Budget,
     BudgetKind,
@@ -18,6 +16,8 @@ from turnout_server.resilience.spend_budget import (
     ScopeKind,
     spend_limits,
 )
+from turnout_server.resilience.limits import Limit, share_of
+from turnout_server.resilience.retry_budget import CONCURRENT, SHARE
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from turnout_server.completion.idempotency import IdempotencyConflictError
 from turnout_server.doors.completion_writing import write_failure
 from turnout_server.doors.errors import Failure, describe_failure
 from turnout_server.providers.faults import FaultKind
-from turnout_server.resilience.spend_budget import BudgetKind
+from turnout_server.resilience.budgets import BudgetKind
 
 _UNITS = {
     BudgetKind.SPEND_DAY: "nano_usd",

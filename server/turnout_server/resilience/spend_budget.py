@@ -21,19 +21,32 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from turnout_fastpath import StateBlock
 from turnout_fastpath.counter_table import FULL, REFUSED, UNCOUNTED, CounterTable
 
+from turnout_server.resilience.budgets import (
+    OTHER_TENANTS,
+    PERIODS,
+    Budget,
+    BudgetKind,
+    BudgetSource,
+    Elsewhere,
+    Exhausted,
+    Nowhere,
+    Scope,
+    ScopeKind,
+    Settled,
+    counter_name,
+    spend_limits,
+    spend_limits_at,
+)
 from turnout_server.resilience.clock import Clock
 from turnout_server.resilience.periods import Period, day_of, month_of, unix_ms
 from turnout_server.resilience.rates import MINUTE_NS, Rates
 
-# Below 2^54 nano-dollars, 18,014,398 US dollars.
-MOST_NANO_USD = (1 << 54) - 1
 # Of one request, and of all that a scope has reserved and not settled within five minutes: 281,474 US dollars.
 MOST_RESERVED_NANO_USD = (1 << 48) - 1
 # What a refusal tells decisions holds no longer than this: what others have reserved may come back.
@@ -45,124 +58,6 @@ MOST_TOLD = 10_000
 MOST_STATED = 4096
 # Times by which records are summed apart: there are as many as reloads of the month that stated a budget.
 MOST_DATES = 256
-
-
-class ScopeKind(StrEnum):
-    """Whose budget it is."""
-
-    TENANT = "tenant"
-    POLICY = "policy"
-    PURPOSE = "purpose"
-    """Calls of a policy that answer nobody, such as its judge's."""
-    OTHER_TENANTS = "other_tenants"
-    """All that have no budget of their own. Each has a counter; this scope's own only says since when."""
-
-
-class Scope(NamedTuple):
-    """A tenant, a policy or a purpose, by name."""
-
-    kind: ScopeKind
-    name: str
-
-
-OTHER_TENANTS = Scope(ScopeKind.OTHER_TENANTS, "")
-
-
-class BudgetKind(StrEnum):
-    """Which part of a budget is spent."""
-
-    SPEND_DAY = "spend_day"
-    SPEND_MONTH = "spend_month"
-    TOKENS_MINUTE = "tokens_minute"
-    REQUESTS_MINUTE = "requests_minute"
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Limits of one scope; None: none.
-
-    Attributes:
-        day_nano_usd: spend a UTC day.
-        month_nano_usd: spend a UTC month.
-        tokens_minute: input and output tokens a minute.
-        requests_minute: requests a minute.
-    """
-
-    day_nano_usd: int | None = None
-    month_nano_usd: int | None = None
-    tokens_minute: int | None = None
-    requests_minute: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("day_nano_usd", "month_nano_usd"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= MOST_NANO_USD:
-                raise ValueError(f"{name} is {value}, 0 to {MOST_NANO_USD} needed")
-
-
-@dataclass(frozen=True, slots=True)
-class Exhausted:
-    """Why nothing was reserved.
-
-    Attributes:
-        scope: whose budget.
-        kind: which part of it.
-        limit: its value, in nano-dollars, tokens or requests.
-        left: what is left of it, in the same unit; 0 where nobody knows.
-        window_s: the length of its period in seconds.
-        retry_after_s: when it is worth coming back; None: never, the request alone is more than the limit.
-        no_room: True: the state block has no room for the budget's counter.
-    """
-
-    scope: Scope
-    kind: BudgetKind
-    limit: int
-    left: int
-    window_s: int
-    retry_after_s: float | None
-    no_room: bool = False
-
-
-class Settled(NamedTuple):
-    """What records have of a scope, settled before a time and not before the one of the part in front of it.
-
-    Attributes:
-        before_ns: Unix nanoseconds.
-        day_nano_usd: of the day.
-        month_nano_usd: of the month.
-    """
-
-    before_ns: int
-    day_nano_usd: int
-    month_nano_usd: int
-
-
-class BudgetSource(Protocol):
-    """Whose budget is what; a mapping will do."""
-
-    def get(self, scope: Scope, /) -> Budget | None:
-        """The budget of a scope; None: it has none."""
-
-
-class Elsewhere(Protocol):
-    """What other machines spend of the same budgets, as far as is known; advisory."""
-
-    def spent(self, name: str, period: Period) -> int:
-        """What the others have spent of a counter; 0 when that is not known."""
-
-    def note(self, name: str, period: Period, amount: int) -> None:
-        """So much was spent on the machine itself."""
-
-
-class Nowhere:
-    """There is one machine."""
-
-    def spent(self, name: str, period: Period) -> int:
-        """Nothing."""
-        return 0
-
-    def note(self, name: str, period: Period, amount: int) -> None:
-        """Tells nobody."""
 
 
 class _Hold(NamedTuple):
@@ -258,7 +153,7 @@ class Spending:
             budget = budgets.get(scope) or Budget()
             self._state.set_budget_spent(name, 0)
             now_ms = unix_ms(self._clock)
-            ends_ms = {kind: period.ends_ms for kind, _, period in _spend_limits(budget, now_ms)}
+            ends_ms = {kind: period.ends_ms for kind, _, period in spend_limits_at(budget, now_ms)}
             spent = [kind for kind, _, left in self.left(scope, budget) if not left]
             if spent:
                 self._tell_decisions(scope, (max(ends_ms[kind] for kind in spent) - now_ms) / 1000)
@@ -357,7 +252,7 @@ class Spending:
         if budget is None:
             return
         now_ms = unix_ms(self._clock)
-        for kind, limit, period in _spend_limits(budget, now_ms):
+        for kind, limit, period in spend_limits_at(budget, now_ms):
             counter = counter_name(scope, kind)
             amounts = [
                 (part.before_ns, part.day_nano_usd if kind is BudgetKind.SPEND_DAY else part.month_nano_usd)
@@ -394,7 +289,7 @@ class Spending:
         """Each limit of dollars that a scope's budget has, and what is left of it, in nano-dollars."""
         now_ms = unix_ms(self._clock)
         found = []
-        for kind, limit, period in _spend_limits(budget, now_ms):
+        for kind, limit, period in spend_limits_at(budget, now_ms):
             name = counter_name(scope, kind)
             used = self._used(name, period, now_ms) + self._elsewhere.spent(name, period)
             found.append((kind, limit, max(0, limit - used)))
@@ -475,7 +370,7 @@ class Spending:
 
     def _hold(self, scope: Scope, budget: Budget, reservation: Reservation) -> Exhausted | None:
         now_ms = unix_ms(self._clock)
-        for kind, limit, period in _spend_limits(budget, now_ms):
+        for kind, limit, period in spend_limits_at(budget, now_ms):
             name = counter_name(scope, kind)
             left_s = (period.ends_ms - now_ms) / 1000
             window_s = (period.ends_ms - period.begins_ms) // 1000
@@ -519,24 +414,3 @@ class Spending:
             if len(self._told) < MOST_TOLD:
                 self._told.add(scope.name)
             self._state.set_budget_spent(scope.name, seconds)
-
-
-PERIODS = {BudgetKind.SPEND_DAY: day_of, BudgetKind.SPEND_MONTH: month_of}
-
-
-def spend_limits(budget: Budget) -> list[tuple[BudgetKind, int]]:
-    """The limits of dollars that a budget has, in nano-dollars."""
-    limits = (
-        (BudgetKind.SPEND_DAY, budget.day_nano_usd),
-        (BudgetKind.SPEND_MONTH, budget.month_nano_usd),
-    )
-    return [(kind, limit) for kind, limit in limits if limit is not None]
-
-
-def _spend_limits(budget: Budget, now_ms: int) -> list[tuple[BudgetKind, int, Period]]:
-    return [(kind, limit, PERIODS[kind](now_ms)) for kind, limit in spend_limits(budget)]
-
-
-def counter_name(scope: Scope, kind: BudgetKind) -> str:
-    """The name of a budget's counter in the state block, and among machines."""
-    return f"{kind} {scope.kind} {scope.name}"

@@ -13,7 +13,7 @@ import grpc
 import pytest
 from turnout.v1.completion_pb2 import CompleteRequest
 from turnout_server.reloading import ReloadResult
-from turnout_server.resilience.spend_budget import Scope, ScopeKind
+from turnout_server.resilience.budgets import Scope, ScopeKind
 
 from tests.faults import Fault
 from tests.server.completion.wall import PRICES, Outcome, Wall, walled

@@ -14,7 +14,7 @@ from turnout.v1.completion_pb2 import CompleteRequest, CompleteStreamRequest
 from turnout.v1.routing_pb2 import STRATEGY_CASCADE, STRATEGY_ENSEMBLE, STRATEGY_SINGLE
 from turnout_server.completion.attempt import Purpose
 from turnout_server.completion.sampling import is_drawn
-from turnout_server.resilience.spend_budget import Scope, ScopeKind
+from turnout_server.resilience.budgets import Scope, ScopeKind
 
 from tests.faults import Answer, Fault, Moment
 from tests.server.completion.graded import (

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from turnout_server.quality.store.place import find_place, make_engine
 from turnout_server.quality.store.spent import read_spent, whole
-from turnout_server.resilience.spend_budget import Scope, ScopeKind
+from turnout_server.resilience.budgets import Scope, ScopeKind
 
 from tests.server.ext_proc.conftest import Gateway, Opener
 from tests.server.ext_proc.envoys import find_envoy

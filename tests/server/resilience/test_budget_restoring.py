@@ -9,18 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from turnout_fastpath import StateBlock
 from turnout_server.completion.stated_limits import BudgetBook
-from turnout_server.resilience.periods import day_of, month_of, unix_ms
-from turnout_server.resilience.spend_budget import (
+from turnout_server.resilience.budgets import (
     Budget,
     BudgetKind,
     Exhausted,
-    Reservation,
     Scope,
     ScopeKind,
     Settled,
-    Spending,
     spend_limits,
 )
+from turnout_server.resilience.periods import day_of, month_of, unix_ms
+from turnout_server.resilience.spend_budget import Reservation, Spending
 
 from tests.server.resilience.fake_clock import FakeClock
 

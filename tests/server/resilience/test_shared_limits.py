@@ -16,6 +16,7 @@ from turnout_fastpath import StateBlock
 from turnout_fastpath.breaker_table import BreakerTable
 from turnout_server.resilience.breaker import Breaker, Health
 from turnout_server.resilience.breaker_rules import BreakerRules
+from turnout_server.resilience.budgets import Budget, Exhausted, Scope, ScopeKind
 from turnout_server.resilience.periods import day_of
 from turnout_server.resilience.shared_limits import (
     MOST_COUNTERS,
@@ -26,7 +27,7 @@ from turnout_server.resilience.shared_limits import (
     StoreError,
     Write,
 )
-from turnout_server.resilience.spend_budget import Budget, Exhausted, Reservation, Scope, ScopeKind, Spending
+from turnout_server.resilience.spend_budget import Reservation, Spending
 
 from tests.server.resilience.fake_clock import FakeClock
 from tests.server.resilience.sources import Highest

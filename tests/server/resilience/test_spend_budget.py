@@ -13,17 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from turnout_fastpath import Engine, StateBlock
 from turnout_fastpath.counter_table import FULL, CounterTable
+from turnout_server.resilience.budgets import Budget, BudgetKind, Exhausted, Scope, ScopeKind, Settled
 from turnout_server.resilience.periods import Period, day_of, month_of
-from turnout_server.resilience.spend_budget import (
-    Budget,
-    BudgetKind,
-    Exhausted,
-    Reservation,
-    Scope,
-    ScopeKind,
-    Settled,
-    Spending,
-)
+from turnout_server.resilience.spend_budget import Reservation, Spending
 
 from tests.fastpath.documents import document
 from tests.fastpath.processes import run_together
@@ -141,7 +133,8 @@ import os
 import signal
 import sys
 from turnout_fastpath import StateBlock
-from turnout_server.resilience.spend_budget import Budget, Exhausted, Scope, ScopeKind, Spending
+from turnout_server.resilience.budgets import Budget, Exhausted, Scope, ScopeKind
+from turnout_server.resilience.spend_budget import Spending
 sys.path.append(sys.argv[3])
 from tests.server.resilience.fake_clock import FakeClock
 acme = Scope(ScopeKind.TENANT, "acme")

@@ -8,7 +8,7 @@ from sqlalchemy import CTE, ColumnElement, Connection, case, func, literal, sele
 
 from turnout_server.completion.attempt import NOT_THE_CALLERS
 from turnout_server.quality.store.schema import COSTS
-from turnout_server.resilience.spend_budget import Scope, ScopeKind, Settled
+from turnout_server.resilience.budgets import Scope, ScopeKind, Settled
 
 # By scope, in the order of time.
 Spent = Mapping[Scope, Sequence[Settled]]

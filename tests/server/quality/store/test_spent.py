@@ -9,8 +9,8 @@ from turnout_server.completion.tokens import TokenCounts
 from turnout_server.quality.store.place import Place, make_engine
 from turnout_server.quality.store.spent import EVER_NS, read_spent, whole
 from turnout_server.quality.store.store import OutcomeStore
+from turnout_server.resilience.budgets import Scope, ScopeKind, Settled
 from turnout_server.resilience.periods import day_of, month_of
-from turnout_server.resilience.spend_budget import Scope, ScopeKind, Settled
 
 from tests.server.quality.store.examples import NOON_MS, PRICE, cost
 
