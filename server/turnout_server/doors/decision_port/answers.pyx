@@ -83,7 +83,7 @@ cdef void fail(stream_t* stream, int which) noexcept nogil:
     cdef thread_t* thread = stream.connection.thread
     if which == FAIL_OVERLOADED:
         counter_add(&thread.shed, 1)
-        thread.refusals_due += 1
+        thread.refusals_left -= 1
         thread.random = thread.random * <uint64_t> 6364136223846793005 + <uint64_t> 1442695040888963407
         which += <int> (thread.random >> 61)
     if not stream.has_answered:

@@ -149,7 +149,7 @@ cdef void connection_read(connection_t* connection, uint8_t* memory, size_t size
     cdef int rounds
     # A bound, so that one connection does not keep the others waiting.
     for rounds in range(4):
-        if connection.is_dead or connection.thread.refusals_due > 0:
+        if connection.is_dead or connection.thread.refusals_left <= 0:
             return
         n = recv(connection.fd, memory, size, MSG_DONTWAIT)
         if n == 0 or (n < 0 and errno != EAGAIN and errno != EINTR):
