@@ -76,9 +76,9 @@ cdef enum:
     # little to what they have waited, since each turn reads and writes every busy connection once.
     DECISIONS_A_TURN = 16
     TURNS_A_QUEUE = 8
-    # Sockets are read until so many calls were refused in a turn, for each four that are decided. What comes above it waits
-    # in them, so that refusals do not crowd decisions out: at twice of what can be decided there is room for both.
-    REFUSALS_A_FOUR = 5
+    # Sockets are read until so many calls were refused, for each eight that the turn before has decided. What comes above it
+    # waits in them, so that refusals do not crowd decisions out: at twice of what can be decided there is room for both.
+    REFUSALS_AN_EIGHT = 9
     TICK_MS = 100
     ACCEPT_PAUSE_NS = 200 * 1000000
 
@@ -133,23 +133,19 @@ cdef void take_mail(loop_t* loop) noexcept nogil:
         mailbox_swap(&loop.in_use, decider)
 
 
-cdef inline int32_t a_turn(const thread_t* thread) noexcept nogil:
-    return max(<int32_t> DECISIONS_A_TURN, thread.n_pending // TURNS_A_QUEUE)
-
-
 cdef void run_loop(loop_t* loop) noexcept nogil:
     cdef thread_t* thread = &loop.thread
     cdef epoll_event[MAX_EVENTS] events
     cdef uint8_t* memory = <uint8_t*> malloc(READ_BYTES)
     cdef uint64_t drained
+    cdef int32_t turn
     cdef int n, i
     cdef void* source
     cdef bint is_listener
     if memory == NULL:
         return
+    thread.refusals_left = DECISIONS_A_TURN
     while not flag_read(&loop.stops):
-        # What the last turn has refused too many counts.
-        thread.refusals_left = min(0, thread.refusals_left) + REFUSALS_A_FOUR * a_turn(thread) // 4
         n = epoll_wait(thread.epoll_fd, events, MAX_EVENTS, 0 if thread.first_pending != NULL else TICK_MS)
         thread.now_ns = monotonic_ns()
         take_mail(loop)
@@ -169,7 +165,10 @@ cdef void run_loop(loop_t* loop) noexcept nogil:
                     connection_send(<connection_t*> source)
                 if events[i].events & EPOLLIN and thread.refusals_left > 0:
                     connection_read(<connection_t*> source, memory, READ_BYTES)
-        decide_pending(thread, a_turn(thread))
+        turn = max(<int32_t> DECISIONS_A_TURN, thread.n_pending // TURNS_A_QUEUE)
+        decide_pending(thread, turn)
+        # What was refused too many counts.
+        thread.refusals_left = min(0, thread.refusals_left) + REFUSALS_AN_EIGHT * turn // 8
         send_dirty(thread)
         if thread.now_ns - loop.tick_ns > TICK_MS * <uint64_t> 1000000 or thread.told_health != flag_read(
                 &thread.health):

@@ -146,7 +146,7 @@ cdef struct thread_t:
     int32_t n_pending
     stream_t* free_streams
     int32_t n_free_streams
-    int32_t refusals_left        # of this turn; below 1, nothing is read: see REFUSALS_A_FOUR
+    int32_t refusals_left        # of this turn; below 1, nothing is read: see REFUSALS_AN_EIGHT
     uint64_t now_ns
     uint64_t random
     size_t buffered_bytes
