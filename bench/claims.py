@@ -14,6 +14,9 @@ from bench.load.comparison import HALF, MANY, ONE, TWICE, find_closed
 
 Result = Mapping[str, Any]
 
+# Of the service, beside its memory, in a soak.
+GROWING = ("descriptors", "threads")
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -36,7 +39,7 @@ class Claim:
     @property
     def command(self) -> str:
         """What reproduces the figure."""
-        return f"python -m bench {self.bench}"
+        return "python -m bench.complete.soak" if self.bench == "soak" else f"python -m bench {self.bench}"
 
 
 def list_claims(results: Mapping[str, Result]) -> list[Claim]:
@@ -49,6 +52,7 @@ def list_claims(results: Mapping[str, Result]) -> list[Claim]:
         "load": _load,
         "completions": _completions,
         "envoy": _envoy,
+        "soak": _soak,
     }
     return [claim for bench, make in makers.items() if bench in results for claim in make(results[bench])]
 
@@ -310,6 +314,19 @@ def _envoy(result: Result) -> Iterator[Claim]:
         f"under {_slashed(_short(us / 1000) for us in targets.GATEWAY_ADDED_US)} ms",
         max(p50) * 1000 < targets.GATEWAY_ADDED_US[0] and max(p99) * 1000 < targets.GATEWAY_ADDED_US[1],
         "envoy",
+    )
+
+
+def _soak(result: Result) -> Iterator[Claim]:
+    slope, low, high = (result["rss_kib_a_minute"][key] for key in ("slope", "low", "high"))
+    grown = [f"{result[what]['least']:.0f} to {result[what]['most']:.0f} {what}" for what in GROWING]
+    yield Claim(
+        f"{result['seconds'] / 60:.0f} minutes at half of its load, {result['calls']:,} completions: memory a minute "
+        "(95% interval)",
+        f"{slope:+.0f} KiB ({low:+.0f} to {high:+.0f}); {_slashed(grown)}",
+        "0 or less within the interval",
+        low <= 0,
+        "soak",
     )
 
 

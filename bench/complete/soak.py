@@ -24,6 +24,8 @@ from bench.results import save_result
 from bench.sampling import figure
 
 EVERY_S = 2.0
+# A shorter run is a smoke run.
+FULL_S = 600.0
 # Of the run: what is still being filled, such as pools and caches, is not a leak.
 SETTLING = 0.25
 RESAMPLES = 2000
@@ -104,7 +106,7 @@ def _slope(at: npt.NDArray[Any], value: npt.NDArray[Any]) -> tuple[float, float,
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m bench.complete.soak", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seconds", type=float, default=FULL_S)
     options = parser.parse_args()
     machine = describe_machine()
     with (
@@ -112,7 +114,8 @@ def main() -> None:
         serving(Path(folder), f"stream-{TOKENS}") as services,
     ):
         result = asyncio.run(soak(services, options.seconds))
-    path = save_result("soak", {"bench": "soak", "machine": machine, **result}, quick=options.seconds < 600)
+    quick = options.seconds < FULL_S
+    path = save_result("soak", {"bench": "soak", "quick": quick, "machine": machine, **result}, quick=quick)
     print(json.dumps({key: value for key, value in result.items() if key != "samples"}, indent=1))
     print(f"saved in {path}")
 
