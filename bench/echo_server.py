@@ -1,7 +1,7 @@
 """The baseline of the RPC figures: a grpcio aio server of the same messages that decides nothing.
 
 It parses the RouteRequest and returns one fixed RouteResponse, serialised anew each time, on uvloop as our server.
-`python -m bench.echo_server --response FILE [--lean]` prints its port as JSON.
+`python -m bench.echo_server --response FILE [--lean]` prints its port as JSON; see lean_echo_server.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 import grpc
 import uvloop
 from turnout.v1 import routing_pb2, routing_pb2_grpc
-from turnout_server.doors.polling import poll_directly
 
 ROUTE = "/turnout.v1.RoutingService/Route"
 
@@ -56,7 +55,7 @@ async def serve(response: routing_pb2.RouteResponse, *, lean: bool) -> None:
 
     Args:
         response: the answer to everything.
-        lean: a generic handler, and garbage collection and polling as in our server; else what grpcio does untold.
+        lean: a generic handler, and garbage collection as rare as in our server; else what grpcio does untold.
     """
     server = grpc.aio.server()
     if lean:
@@ -83,8 +82,6 @@ def main() -> None:
     parser.add_argument("--lean", action="store_true")
     options = parser.parse_args()
     response = routing_pb2.RouteResponse.FromString(options.response.read_bytes())
-    if options.lean:
-        poll_directly()
     uvloop.run(serve(response, lean=options.lean))
 
 

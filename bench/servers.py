@@ -70,7 +70,8 @@ def decision_command(*options: str) -> list[str]:
 
 def echo_command(response: Path, *, lean: bool) -> list[str]:
     """The echo server; see echo_server.py."""
-    return [sys.executable, "-m", "bench.echo_server", "--response", str(response)] + ["--lean"] * lean
+    module = "bench.lean_echo_server" if lean else "bench.echo_server"
+    return [sys.executable, "-m", module, "--response", str(response)]
 
 
 @contextlib.contextmanager

@@ -57,3 +57,10 @@ def test_the_core_that_is_installed_knows_the_switch() -> None:
         [sys.executable, "-c", ANSWERS], capture_output=True, text=True, timeout=60, check=True
     )
     assert "experiment" not in done.stderr.lower()
+
+
+def test_the_command_line_loads_grpc_no_earlier() -> None:
+    program = (
+        "import sys, turnout_server.cli; assert not {'grpc', 'grpc._cython'} & set(sys.modules), 'too early'"
+    )
+    subprocess.run([sys.executable, "-c", program], timeout=60, check=True)

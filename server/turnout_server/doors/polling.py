@@ -21,7 +21,8 @@ LAST_RELEASE = (1, 85)
 def poll_directly(environment: MutableMapping[str, str] = os.environ, release: str | None = None) -> None:
     """Has the servers of this process, and of those that it starts, poll their sockets themselves.
 
-    To be called before the first server or channel. What the variable says of the switch already stands.
+    To be called before grpc is imported, which is when the core reads it. What the variable says of the switch already
+    stands.
 
     Args:
         environment: of the process.
