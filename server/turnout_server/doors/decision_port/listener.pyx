@@ -136,10 +136,12 @@ cdef void take_mail(loop_t* loop) noexcept nogil:
 cdef void run_loop(loop_t* loop) noexcept nogil:
     cdef thread_t* thread = &loop.thread
     cdef epoll_event[MAX_EVENTS] events
+    cdef const epoll_event* event
     cdef uint8_t* memory = <uint8_t*> malloc(READ_BYTES)
     cdef uint64_t drained
     cdef int32_t turn
-    cdef int n, i
+    cdef uint32_t turns = 0
+    cdef int n, i, first
     cdef void* source
     cdef bint is_listener
     if memory == NULL:
@@ -149,8 +151,12 @@ cdef void run_loop(loop_t* loop) noexcept nogil:
         n = epoll_wait(thread.epoll_fd, events, MAX_EVENTS, 0 if thread.first_pending != NULL else TICK_MS)
         thread.now_ns = monotonic_ns()
         take_mail(loop)
-        for i in range(n):
-            source = events[i].data.ptr
+        # epoll names what stays ready in one order for ever; nobody is to be the last at each turn.
+        turns += 1
+        first = <int> (turns % <uint32_t> n) if n > 0 else 0
+        for i in range(first, first + n):
+            event = &events[i if i < n else i - n]
+            source = event.data.ptr
             if source == NULL:
                 read(loop.wake_fd, &drained, 8)
                 continue
@@ -158,12 +164,12 @@ cdef void run_loop(loop_t* loop) noexcept nogil:
             if is_listener:
                 accept_some(loop, (<listening_t*> source).fd)
             elif not (<connection_t*> source).is_dead:
-                if events[i].events & (EPOLLERR | EPOLLHUP):
+                if event.events & (EPOLLERR | EPOLLHUP):
                     connection_kill(<connection_t*> source)
                     continue
-                if events[i].events & EPOLLOUT:
+                if event.events & EPOLLOUT:
                     connection_send(<connection_t*> source)
-                if events[i].events & EPOLLIN and thread.refusals_left > 0:
+                if event.events & EPOLLIN and thread.refusals_left > 0:
                     connection_read(<connection_t*> source, memory, READ_BYTES)
         turn = max(<int32_t> DECISIONS_A_TURN, thread.n_pending // TURNS_A_QUEUE)
         decide_pending(thread, turn)
