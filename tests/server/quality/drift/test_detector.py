@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2_contingency
+from scipy.stats import chi2_contingency, fisher_exact
 from turnout_server.quality.drift.detector import (
     BLOCKS,
     END_SHARE,
@@ -80,19 +80,26 @@ class Keeper:
         names = sorted(before | after)
         least = 5 * (before.total() + after.total()) / min(before.total(), after.total())
         columns = [(before[name], after[name]) for name in names]
+        commonest = max(columns, key=sum)
+        columns.remove(commonest)
         rare = [one for one in columns if sum(one) < least]
         columns = [one for one in columns if sum(one) >= least]
         if rare:
             rest = (sum(a for a, _ in rare), sum(b for _, b in rare))
             if sum(rest) < least and columns:
-                smallest = min(columns, key=sum)
+                smallest = min(reversed(columns), key=sum)
                 columns.remove(smallest)
                 rest = (rest[0] + smallest[0], rest[1] + smallest[1])
             columns.append(rest)
+        columns.append(commonest)
         if len(columns) < 2:
             index, chance = 0.0, 1.0
         else:
-            chance = chi2_contingency(list(zip(*columns, strict=True)), False, "log-likelihood").pvalue
+            table = list(zip(*columns, strict=True))
+            if min(map(sum, columns)) < least:
+                chance = fisher_exact(table).pvalue
+            else:
+                chance = chi2_contingency(table, False, "log-likelihood").pvalue
             p, q = ([x + 0.5 for x in row] for row in zip(*columns, strict=True))
             pairs = [(a / sum(p), b / sum(q)) for a, b in zip(p, q, strict=True)]
             index = sum((b - a) * math.log(b / a) for a, b in pairs)
