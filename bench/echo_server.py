@@ -1,7 +1,7 @@
 """The baseline of the RPC figures: a grpcio aio server of the same messages that decides nothing.
 
 It parses the RouteRequest and returns one fixed RouteResponse, serialised anew each time, on uvloop as our server.
-`python -m bench.echo_server --response FILE [--lean]` prints its port as JSON; see lean_echo_server.py.
+`python -m bench.echo_server --response FILE` prints its port as JSON.
 """
 
 from __future__ import annotations
@@ -75,14 +75,13 @@ async def serve(response: routing_pb2.RouteResponse, *, lean: bool) -> None:
     await server.stop(1)
 
 
-def main() -> None:
-    """Reads the command line and serves."""
+def main(*, lean: bool = False) -> None:
+    """Reads the command line and serves; `lean` as for `serve`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--response", type=Path, required=True, help="a serialised RouteResponse")
-    parser.add_argument("--lean", action="store_true")
     options = parser.parse_args()
     response = routing_pb2.RouteResponse.FromString(options.response.read_bytes())
-    uvloop.run(serve(response, lean=options.lean))
+    uvloop.run(serve(response, lean=lean))
 
 
 if __name__ == "__main__":

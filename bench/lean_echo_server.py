@@ -1,7 +1,5 @@
 """The echo, set up as our server is: `python -m bench.lean_echo_server --response FILE` prints its port as JSON."""
 
-import sys
-
 from turnout_server.doors.polling import poll_directly
 
 if __name__ == "__main__":
@@ -9,5 +7,4 @@ if __name__ == "__main__":
     poll_directly()
     from bench.echo_server import main
 
-    sys.argv.append("--lean")
-    main()
+    main(lean=True)

@@ -92,10 +92,10 @@ class BudgetRecords:
         if spent is None or day_of(now_ms) != day_of(unix_ms(self._clock)):
             return False
         # A file is this machine's own; a server's records may be of others, of whom the exchange knows.
-        of_all = self._sharing is not None and self._place is not None and not self._place.is_sqlite
-        if of_all and self._sharing is not None:
-            self._sharing.learn(spent)
-        self._limits.restore(spent, book, of_all_machines=of_all)
+        sharing = None if self._place is None or self._place.is_sqlite else self._sharing
+        if sharing is not None:
+            sharing.learn(spent)
+        self._limits.restore(spent, book, of_all_machines=sharing is not None)
         if self._store is None:
             self._limits.readings_due = 0
         get_logger().info("budgets_restored", scopes=len(spent))
